@@ -1,0 +1,144 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/v2"
+
+	"perennial/experiments"
+	"perennial/features"
+)
+
+// Config is perennial.yaml. Every key has a usable default; an unknown key is an error.
+type Config struct {
+	Timezone           string    `koanf:"timezone"`             // IANA name; default UTC
+	Currency           string    `koanf:"currency"`             // ISO 4217; default CNY
+	MarginRate         float64   `koanf:"margin_rate"`          // margin ÷ value where an order has no margin; default 0.3
+	RefundMaturityDays int       `koanf:"refund_maturity_days"` // default 15
+	Clock              time.Time `koanf:"clock"`                // fixed "now" for demos and simulations (RFC 3339); default the wall clock
+	CORSOrigins        []string  `koanf:"cors_origins"`         // default ["*"]
+	Memory             string    `koanf:"memory"`               // DuckDB's budget, such as "2GB"; default 1GB
+	Database           string    `koanf:"database"`             // PostgreSQL URL of the control store; default SQLite in the data directory
+	PseudonymKey       string    `koanf:"pseudonym_key"`        // HMAC key; user ids are stored as pseudonyms when set
+	UnleashURL         string    `koanf:"unleash_url"`          // upstream Unleash server whose flags are kill switches
+	UnleashToken       string    `koanf:"unleash_token"`
+	location           *time.Location
+}
+
+// Shop returns what dates and money mean here.
+func (c Config) Shop() features.Shop {
+	return features.Shop{Location: c.location, Currency: c.Currency, MarginRate: c.MarginRate, RefundMaturityDays: c.RefundMaturityDays}
+}
+
+// loadConfig reads the defaults, the file and the environment (PERENNIAL_TIMEZONE …), later ones winning.
+func loadConfig(path string) (Config, error) {
+	k := koanf.New(".")
+	defaults := map[string]any{"timezone": "UTC", "currency": "CNY", "margin_rate": 0.3, "refund_maturity_days": 15, "clock": "",
+		"cors_origins": []string{"*"}, "memory": "1GB", "database": "", "pseudonym_key": "", "unleash_url": "", "unleash_token": ""}
+	if err := k.Load(confmap.Provider(defaults, "."), nil); err != nil {
+		return Config{}, err
+	}
+	raw, err := os.ReadFile(orDefault(path, "perennial.yaml"))
+	switch {
+	case err == nil:
+		var file map[string]any
+		if err := yaml.Unmarshal(raw, &file); err != nil {
+			return Config{}, usagef("config %s: %s", orDefault(path, "perennial.yaml"), yaml.FormatError(err, false, true))
+		}
+		for key := range file {
+			if _, known := defaults[key]; !known {
+				return Config{}, usagef("config %s: unknown key %q", orDefault(path, "perennial.yaml"), key)
+			}
+		}
+		if err := k.Load(confmap.Provider(file, "."), nil); err != nil {
+			return Config{}, err
+		}
+	case path != "" || !errors.Is(err, os.ErrNotExist):
+		return Config{}, usagef("config: %v", err)
+	}
+	fromEnv := env.Provider(".", env.Opt{Prefix: "PERENNIAL_", TransformFunc: func(name, value string) (string, any) {
+		key := strings.ToLower(strings.TrimPrefix(name, "PERENNIAL_"))
+		if _, known := defaults[key]; !known {
+			return "", nil
+		}
+		if key == "cors_origins" {
+			return key, strings.Split(value, ",")
+		}
+		return key, value
+	}})
+	if err := k.Load(fromEnv, nil); err != nil {
+		return Config{}, err
+	}
+	c := Config{Timezone: k.String("timezone"), Currency: k.String("currency"), MarginRate: k.Float64("margin_rate"),
+		RefundMaturityDays: k.Int("refund_maturity_days"), CORSOrigins: k.Strings("cors_origins"), Memory: k.String("memory"),
+		Database: k.String("database"), PseudonymKey: k.String("pseudonym_key"), UnleashURL: k.String("unleash_url"), UnleashToken: k.String("unleash_token")}
+	return c.check(k.Get("clock"))
+}
+
+// check refuses values that would mean something else than their author thought.
+func (c Config) check(clock any) (Config, error) {
+	var err error
+	if c.location, err = time.LoadLocation(c.Timezone); err != nil {
+		return c, usagef("config: timezone: %q is not an IANA time zone", c.Timezone)
+	}
+	if len(c.Currency) != 3 || strings.ToUpper(c.Currency) != c.Currency {
+		return c, usagef("config: currency: %q is not an ISO 4217 code", c.Currency)
+	}
+	if c.MarginRate < 0 || c.MarginRate > 1 {
+		return c, usagef("config: margin_rate: %v is not within 0..1", c.MarginRate)
+	}
+	if c.RefundMaturityDays < 0 || c.RefundMaturityDays > 365 {
+		return c, usagef("config: refund_maturity_days: %d is not within 0..365", c.RefundMaturityDays)
+	}
+	switch t := clock.(type) {
+	case time.Time:
+		c.Clock = t.UTC()
+	case string:
+		if t != "" {
+			if c.Clock, err = time.Parse(time.RFC3339, t); err != nil {
+				return c, usagef("config: clock: %q is not RFC 3339", t)
+			}
+			c.Clock = c.Clock.UTC()
+		}
+	}
+	return c, nil
+}
+
+func orDefault(s, d string) string {
+	if s == "" {
+		return d
+	}
+	return s
+}
+
+// report prints an error once: every field and reason on stderr, and the problem document on stdout with --json.
+func report(a *App, err error) {
+	type fault struct {
+		Field  string `json:"field"`
+		Reason string `json:"reason"`
+	}
+	var faults []fault
+	var invalid *experiments.InvalidError
+	var one *features.InvalidError
+	switch {
+	case errors.As(err, &invalid):
+		for _, f := range invalid.Faults {
+			faults = append(faults, fault{f.Field, f.Reason})
+		}
+	case errors.As(err, &one):
+		faults = []fault{{one.Field, one.Reason}}
+	}
+	fmt.Fprintf(a.Err, "perennial: %v\n", err)
+	if a.JSON {
+		doc := map[string]any{"type": "about:blank", "title": "failed", "detail": err.Error(), "errors": faults}
+		json.NewEncoder(a.Out).Encode(doc)
+	}
+}

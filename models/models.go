@@ -1,0 +1,139 @@
+// Package models fits, judges, saves and applies churn and lifetime-value models. It is pure: it sees frames of numbers, not stores.
+package models
+
+import (
+	"context"
+	"encoding/json"
+)
+
+// Target is what a model predicts.
+type Target string
+
+const (
+	Churn Target = "churn" // P(no order in the horizon)
+	LTV   Target = "ltv"   // expected net value of the horizon
+)
+
+// Frame is a table of features by user; Values[j][i] is feature Names[j] of Users[i], NaN where missing.
+type Frame struct {
+	AsOf   string // YYYY-MM-DD
+	Users  []string
+	Names  []string
+	Values [][]float64
+	Stage  []string
+}
+
+// Labelled is a frame with what happened after its cut. Y is 0/1 for churn (1 = no order) and money in major units for LTV.
+type Labelled struct {
+	Frame
+	Y       []float64
+	Weights []float64 // nil means all 1
+}
+
+// Model predicts from a frame. Implementations are immutable after Fit or Load and safe for concurrent use.
+type Model interface {
+	// Learner returns the learner's name: gbdt, logit, golearn-forest, recency, …
+	Learner() string
+	// Predict fills dst[i] for f.Users[i]: a calibrated probability for churn, money for LTV.
+	Predict(f *Frame, dst []float64) error
+	// Save returns the model's bytes; the same fit gives the same bytes.
+	Save() ([]byte, error)
+}
+
+// Reason is one feature that moved a user's score most. Direction is "up" or "down".
+type Reason struct {
+	Feature   string  `json:"feature"`
+	Direction string  `json:"direction"`
+	Value     float64 `json:"-"`
+	ZH        string  `json:"zh"`
+	EN        string  `json:"en"`
+}
+
+// Explainer is a model that can say why.
+type Explainer interface {
+	// Explain returns the top k reasons per user.
+	Explain(f *Frame, k int) ([][]Reason, error)
+}
+
+// TrainPlan says what to fit and how to judge it.
+type TrainPlan struct {
+	Target      Target
+	HorizonDays int
+	Train       []*Labelled // one per train cut
+	Test        *Labelled   // nil: no backtest (a refit)
+	Learner     string      // "" = the whole line-up
+	Seed        uint64
+	TimeUnit    string // BTYD
+	Of          string // ltv: revenue or margin
+}
+
+// Card is the model card of CONTRACT §4.
+type Card struct {
+	Schema      string                        `json:"schema"`
+	Target      Target                        `json:"target"`
+	Version     string                        `json:"version"`
+	Learner     string                        `json:"learner"`
+	Role        string                        `json:"role"`
+	Of          string                        `json:"of,omitempty"`
+	HorizonDays int                           `json:"horizon_days"`
+	TrainAsOf   []string                      `json:"train_as_of"`
+	TestAsOf    string                        `json:"test_as_of"`
+	RowsTrain   int                           `json:"rows_train"`
+	RowsTest    int                           `json:"rows_test"`
+	Features    []string                      `json:"features"`
+	Metrics     map[string]*float64           `json:"metrics"`
+	Baselines   map[string]map[string]float64 `json:"baselines"`
+	Candidates  map[string]map[string]float64 `json:"candidates"`
+	Calibration []CalibrationBin              `json:"calibration"`
+	Parameters  json.RawMessage               `json:"parameters"`
+	Importance  []Importance                  `json:"importance,omitempty"`
+	Notes       []string                      `json:"notes,omitempty"`
+}
+
+// CalibrationBin is one tenth of the test users by predicted risk.
+type CalibrationBin struct {
+	Predicted float64 `json:"predicted"`
+	Observed  float64 `json:"observed"`
+	N         int     `json:"n"`
+}
+
+// Importance is a feature's share of the model's work.
+type Importance struct {
+	Feature string  `json:"feature"`
+	Share   float64 `json:"share"`
+}
+
+// Trained is the outcome of Train: the chosen model, its bytes and its card.
+type Trained struct {
+	Model    Model
+	Artifact []byte
+	Card     Card
+}
+
+// Train fits the line-up on the train cuts, judges every candidate and the naive rules on the test cut, and picks one.
+func Train(ctx context.Context, p TrainPlan) (*Trained, error) { panic("models: Train") }
+
+// Load reads an artifact that Save wrote. Hostile bytes give an error, never a crash.
+func Load(artifact []byte) (Model, error) { panic("models: Load") }
+
+// Interval is a predictive P10..P90.
+type Interval struct{ Low, High float64 }
+
+// Ranger is an LTV model that knows the spread of what a user will spend.
+type Ranger interface {
+	Range(f *Frame) ([]Interval, error)
+}
+
+// Score is one user's row of a score snapshot.
+type Score struct {
+	User                 string
+	Stage                string
+	ChurnRisk            float64 // NaN when no model
+	ChurnDecile          int     // 0 when no model
+	LTV, LTVLow, LTVHigh float64
+	LTVDecile            int
+	Reasons              []Reason
+}
+
+// ScoreFrame applies a churn and an LTV model (either may be nil) to every user of a frame.
+func ScoreFrame(f *Frame, churn, ltv Model) ([]Score, error) { panic("models: ScoreFrame") }
