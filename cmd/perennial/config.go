@@ -98,6 +98,9 @@ func (c Config) check(clock any) (Config, error) {
 	if c.RefundMaturityDays < 0 || c.RefundMaturityDays > 365 {
 		return c, usagef("config: refund_maturity_days: %d is not within 0..365", c.RefundMaturityDays)
 	}
+	if _, err := parseBytes(c.Memory); err != nil {
+		return c, usagef("config: memory: %v", err)
+	}
 	switch t := clock.(type) {
 	case time.Time:
 		c.Clock = t.UTC()

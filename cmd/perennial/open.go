@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // PostgreSQL as control store of several servers
+	"github.com/jmoiron/sqlx"
+
+	"perennial/experiments/sqlstore"
+	"perennial/features/lake"
+	"perennial/features/warehouse"
+)
+
+// openLake opens the data directory's lake, making it when missing; the journal stays closed.
+func (a *App) openLake(ctx context.Context) (*lake.Lake, error) {
+	if err := os.MkdirAll(a.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	return lake.Open(ctx, lake.Options{Dir: a.Data, Shop: a.Config.Shop(), Now: a.Now, Logger: a.Log, Memory: a.memory()})
+}
+
+// openEngine starts an embedded engine with this many threads.
+func (a *App) openEngine(ctx context.Context, threads int) (*warehouse.Engine, error) {
+	return warehouse.Open(ctx, warehouse.Options{Dir: a.Data, Shop: a.Config.Shop(), Memory: a.memory(), Threads: threads})
+}
+
+// openStore opens the control store: SQLite in the data directory, or the configured PostgreSQL.
+func (a *App) openStore(ctx context.Context) (*sqlstore.Store, error) {
+	if a.Config.Database != "" {
+		db, err := sqlx.Open("pgx", a.Config.Database)
+		if err != nil {
+			return nil, fmt.Errorf("config: database: %w", err)
+		}
+		return sqlstore.New(ctx, db, a.Now)
+	}
+	if err := os.MkdirAll(a.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	db, err := sqlstore.OpenSQLite(filepath.Join(a.Data, "control.db"))
+	if err != nil {
+		return nil, err
+	}
+	return sqlstore.New(ctx, db, a.Now)
+}
+
+// memory is the configured budget in bytes; loadConfig has checked its form.
+func (a *App) memory() int64 {
+	n, err := parseBytes(a.Config.Memory)
+	if err != nil {
+		return 1 << 30
+	}
+	return n
+}
+
+// parseBytes reads "512MB", "2GB" or a number of bytes.
+func parseBytes(text string) (int64, error) {
+	unit, digits := int64(1), strings.ToUpper(strings.TrimSpace(text))
+	for _, u := range []struct {
+		suffix string
+		bytes  int64
+	}{{"KB", 1 << 10}, {"MB", 1 << 20}, {"GB", 1 << 30}, {"B", 1}} {
+		if strings.HasSuffix(digits, u.suffix) {
+			unit, digits = u.bytes, strings.TrimSpace(strings.TrimSuffix(digits, u.suffix))
+			break
+		}
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n <= 0 || n > 1<<50/unit {
+		return 0, fmt.Errorf("%q is not a size such as 512MB or 2GB", text)
+	}
+	return n * unit, nil
+}
