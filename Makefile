@@ -1,0 +1,111 @@
+# Every goal that people and CI run. `make` prints them.
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# ugorji/go (27 s of compiling) is only gin's msgpack binding, which nothing here uses.
+export GOFLAGS := -tags=nomsgpack -buildvcs=false
+VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+STATICCHECK := build/tools/staticcheck-v0.8.2
+WEB         := api/web
+BINARY      := bin/perennial
+# Packages whose code runs on several goroutines: they are tested once more under the race detector.
+CONCURRENT  := ./features/lake/ ./api/ ./experiments/...
+
+.PHONY: help setup build warm web demo test check vet fmt lint unit race web-test e2e notebooks fuzz bench golden clean
+
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## check what a build needs; install what Debian has, name the rest
+	@.ci/setup build
+
+build: setup ## bin/perennial with the page inside
+	@$(MAKE) --no-print-directory -j2 warm web
+	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BINARY) ./cmd/perennial
+
+# The slow dependencies (DuckDB, SQLite, Pebble) compile while npm builds the page.
+warm:
+	@go build ./features/... ./experiments/... ./models/... github.com/gin-gonic/gin github.com/danielgtaylor/huma/v2
+
+web: $(WEB)/dist/index.html ## the page: npm ci, npm run build
+
+$(WEB)/node_modules/.installed: $(WEB)/package-lock.json
+	cd $(WEB) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(WEB)/dist/index.html: $(WEB)/node_modules/.installed $(shell find $(WEB)/src $(WEB)/public $(WEB)/index.html $(WEB)/vite.config.ts -type f 2>/dev/null)
+	cd $(WEB) && npm run build --silent
+	@touch $@ $(WEB)/dist/.keep
+
+demo: build ## load real shop data, train, score, experiment, and serve; prints links that sign in
+	@$(BINARY) demo --data data/demo
+
+test: ## everything, from a clean clone
+	@.ci/setup test
+	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory vet fmt lint
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory race
+	@$(MAKE) --no-print-directory web-test
+	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory notebooks
+	@echo "make test: everything passed"
+
+check: vet fmt lint unit ## fast: vet, format, lint, unit tests
+
+vet:
+	go vet ./...
+
+fmt:
+	@bad=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 gofmt -l); \
+	if [ -n "$$bad" ]; then echo "gofmt wants:"; echo "$$bad"; exit 1; fi
+
+lint: $(STATICCHECK)
+	$(STATICCHECK) ./...
+
+$(STATICCHECK):
+	@mkdir -p build/tools
+	GOFLAGS= GOBIN=$(CURDIR)/build/tools go install honnef.co/go/tools/cmd/staticcheck@$(patsubst build/tools/staticcheck-%,%,$@)
+	@mv build/tools/staticcheck $@
+
+unit:
+	go test -timeout 15m ./...
+
+race: ## the concurrent packages under the race detector
+	go test -race -timeout 15m $(CONCURRENT)
+
+web-test: $(WEB)/node_modules/.installed ## types and tests of the page
+	cd $(WEB) && npm run typecheck --silent && npm test --silent
+
+e2e: ## a headless browser clicks from the list to a decision, in both languages
+	$(WEB)/e2e/run.sh $(BINARY)
+
+notebooks: build/venv/.installed ## run every notebook headless against a small server
+	build/venv/bin/python notebooks/run.py $(BINARY)
+
+build/venv/.installed: notebooks/requirements.txt
+	@rm -rf build/venv && mkdir -p build
+	python3 -m venv build/venv
+	build/venv/bin/pip install --quiet --disable-pip-version-check -r notebooks/requirements.txt
+	@touch $@
+
+FUZZTIME := 20s
+fuzz: ## each fuzz target for FUZZTIME (20s)
+	@grep -rlE '^func Fuzz' --include='*_test.go' . | while read -r file; do \
+	  for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]+)\(.*/\1/p' "$$file"); do \
+	    echo "fuzz $$(dirname "$$file") $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")"; \
+	  done; done
+
+COUNT := 6
+bench: ## benchmarks, COUNT (6) times, for benchstat
+	go test -run '^$$' -bench . -benchmem -count $(COUNT) $$(grep -rlE '^func Benchmark' --include='*_test.go' . | xargs -n 1 dirname | sort -u)
+
+golden: ## rewrite golden texts; read the difference before you commit it
+	@packages=$$(grep -rlE 'flag\.Bool\("rewrite"' --include='*_test.go' . | xargs -r -n 1 dirname | sort -u); \
+	for package in $$packages; do go test "$$package" -rewrite; done; git --no-pager diff --stat -- '*testdata*'
+
+clean: ## remove what was built; data stays
+	rm -rf bin build $(WEB)/node_modules
+	find $(WEB)/dist -mindepth 1 ! -name .keep -delete 2>/dev/null || true
