@@ -3,36 +3,21 @@
 package warehouse
 
 import (
-	"context"
 	"encoding/json"
-	"io"
+	"fmt"
 	"math/big"
 	"time"
 
 	"perennial/features"
-	"perennial/features/lake"
 )
 
 // Options of Open.
 type Options struct {
 	Dir     string // the data directory; temporary files go to Dir/tmp
 	Shop    features.Shop
-	Memory  int64 // bytes; 0 means 1 GiB
-	Threads int   // 0 means 2
-}
-
-// Engine runs compiled SQL on an in-memory DuckDB of its own. It is safe for concurrent use.
-type Engine struct{ o Options }
-
-// Open starts an engine with the safe settings (no extensions from outside, bounded memory, locked configuration).
-func Open(ctx context.Context, o Options) (*Engine, error) { panic("warehouse: Open") }
-
-// Close ends the engine.
-func (e *Engine) Close() error { panic("warehouse: Close") }
-
-// Features builds the features of every user of the population as of a day: one statement, known facts only.
-func (e *Engine) Features(ctx context.Context, s *lake.Snapshot, asOf features.Day) (*features.Table, error) {
-	panic("warehouse: Features")
+	Memory  int64            // bytes; 0 means 1 GiB
+	Threads int              // 0 means 2
+	Now     func() time.Time // the shop's clock; nil means time.Now. No day is complete before it is over
 }
 
 // Labels of a horizon for the users of a feature table: what happened in [asOf, asOf+horizonDays).
@@ -44,12 +29,6 @@ type Labels struct {
 	MarginShare float64           // share of the horizon's orders that carried a margin
 }
 
-// Labels returns the labels of users (in their order) for [asOf, asOf+horizonDays). It errs with *ImmatureError when the window is not over.
-// notAfter bounds what may be known: 0 means all.
-func (e *Engine) Labels(ctx context.Context, s *lake.Snapshot, users []string, asOf features.Day, horizonDays int, notAfter features.Day) (*Labels, error) {
-	panic("warehouse: Labels")
-}
-
 // ImmatureError says that a label window is not over and names the first date at which it would be.
 type ImmatureError struct {
 	AsOf        features.Day
@@ -58,43 +37,15 @@ type ImmatureError struct {
 	MatureOn    features.Day // asOf + horizonDays: the first date at which the window is over
 }
 
-func (e *ImmatureError) Error() string { panic("warehouse: ImmatureError") }
-
-// DataDay returns the last complete local day with events of at least two users, never beyond the day before now.
-func (e *Engine) DataDay(ctx context.Context, s *lake.Snapshot, now time.Time) (features.Day, error) {
-	panic("warehouse: DataDay")
-}
-
-// Digest returns the order-free digest of the events known before a cut, and their number.
-func (e *Engine) Digest(ctx context.Context, s *lake.Snapshot, asOf features.Day) (digest string, rows int64, err error) {
-	panic("warehouse: Digest")
-}
-
-// Stale reports whether the input before a cut is stale: no event for longer than max(2 days, 1.5 × the longest gap of the last
-// 365 days). last is the newest day with an event before the cut.
-func (e *Engine) Stale(ctx context.Context, s *lake.Snapshot, asOf features.Day) (stale bool, last features.Day, err error) {
-	panic("warehouse: Stale")
-}
-
-// WriteTable writes a table as .parquet, .csv or .ndjson (with .gz or .zst), atomically; the extension of path decides.
-func (e *Engine) WriteTable(ctx context.Context, t *features.Table, path string) error {
-	panic("warehouse: WriteTable")
-}
-
-// ReadTable reads a Parquet file that WriteTable wrote.
-func (e *Engine) ReadTable(ctx context.Context, path string) (*features.Table, error) {
-	panic("warehouse: ReadTable")
+func (e *ImmatureError) Error() string {
+	return fmt.Sprintf("as_of: the %d days after %s are not over: data is complete up to %s; the window is over on %s, the last date that is mature now is %s",
+		e.HorizonDays, e.AsOf, e.DataDay, e.MatureOn, e.DataDay+1-features.Day(e.HorizonDays))
 }
 
 // ExportFilter narrows an export of events; zero fields do not filter.
 type ExportFilter struct {
 	From, To features.Day // biz days, To exclusive
 	User     string
-}
-
-// ExportEvents writes stored events as NDJSON in the form of CONTRACT §3 and §4.
-func (e *Engine) ExportEvents(ctx context.Context, s *lake.Snapshot, f ExportFilter, w io.Writer) error {
-	panic("warehouse: ExportEvents")
 }
 
 // MetricPlan is an experiment's question in neutral words; cmd maps the experiment and its metrics onto it.
@@ -155,11 +106,6 @@ type Measured struct {
 type DayCount struct {
 	Day, Stratum, Variant string
 	Units                 int64
-}
-
-// Measure answers a plan in one pass over the snapshot.
-func (e *Engine) Measure(ctx context.Context, s *lake.Snapshot, p MetricPlan) (*Measured, error) {
-	panic("warehouse: Measure")
 }
 
 // RunMeta is run.json of a features or scores run.

@@ -1,0 +1,208 @@
+package warehouse
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/duckdb/duckdb-go/v2"
+
+	"perennial/features"
+	"perennial/features/lake"
+)
+
+// Engine runs compiled SQL on an in-memory DuckDB of its own. It is safe for concurrent use: every call has its own connection
+// and its own temporary views.
+type Engine struct {
+	o   Options
+	dir string // absolute data directory
+	db  *sql.DB
+}
+
+// Open starts an engine with the safe settings: no extensions from outside, bounded memory, temporary files in Dir/tmp, file
+// access to Dir alone, locked configuration.
+func Open(ctx context.Context, o Options) (*Engine, error) {
+	if o.Memory <= 0 {
+		o.Memory = 1 << 30
+	}
+	if o.Threads <= 0 {
+		o.Threads = 2
+	}
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	tmp := filepath.Join(dir, "tmp")
+	if err := os.MkdirAll(tmp, 0o700); err != nil {
+		return nil, fmt.Errorf("temporary directory: %w", err)
+	}
+	settings := []string{
+		"SET autoinstall_known_extensions=false",
+		"SET autoload_known_extensions=false",
+		"SET allow_community_extensions=false",
+		"SET temp_directory=" + quoteText(tmp),
+		// The peak resident size is the limit plus a quarter to two thirds, so the limit is seven tenths of the budget.
+		fmt.Sprintf("SET memory_limit='%dMiB'", max(64, o.Memory*7/10>>20)),
+		fmt.Sprintf("SET threads=%d", o.Threads),
+		"SET allowed_directories=[" + quoteText(dir+"/") + "]",
+		"SET enable_external_access=false",
+		"SET lock_configuration=true",
+	}
+	var once sync.Once
+	var failed error
+	connector, err := duckdb.NewConnector("", func(c driver.ExecerContext) error {
+		once.Do(func() {
+			for _, s := range settings {
+				if _, failed = c.ExecContext(context.Background(), s, nil); failed != nil {
+					return
+				}
+			}
+		})
+		return failed
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start duckdb: %w", err)
+	}
+	e := &Engine{o: o, dir: dir, db: sql.OpenDB(connector)}
+	if err := e.db.PingContext(ctx); err != nil {
+		e.db.Close()
+		return nil, fmt.Errorf("start duckdb: %w", err)
+	}
+	return e, nil
+}
+
+// Close ends the engine.
+func (e *Engine) Close() error { return e.db.Close() }
+
+// session is one connection with the snapshot's events as the temporary view `events`.
+type session struct {
+	*sql.Conn
+	sql []string // the statements that were run, for the reader
+}
+
+// eventColumns is the schema of a segment (see the lake): what an empty snapshot answers.
+const eventColumns = `event_id VARCHAR, user_id VARCHAR, anonymous_id VARCHAR, event VARCHAR, ts TIMESTAMP, sent_at TIMESTAMP, received_at TIMESTAMP,
+ available_at TIMESTAMP, biz_day DATE, known_day DATE, id_day DATE, value_micros BIGINT, margin_micros BIGINT, discount_micros BIGINT,
+ platform_discount_micros BIGINT, commission_micros BIGINT, cost_micros BIGINT, currency VARCHAR, order_id VARCHAR, product_id VARCHAR, category VARCHAR,
+ channel VARCHAR, coupon_id VARCHAR, session_id VARCHAR, properties VARCHAR, ingest_seq BIGINT, journal_id VARCHAR, user_bucket INTEGER`
+
+// open returns a connection of its own. The caller ends it with done.
+func (e *Engine) open(ctx context.Context) (*session, error) {
+	conn, err := e.db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &session{Conn: conn}, nil
+}
+
+// done drops the session's temporary objects and gives the connection back.
+func (s *session) done() {
+	s.Raw(func(any) error { return driver.ErrBadConn }) // a connection carries temporary views, so it is not used again
+	s.Close()
+}
+
+// read returns a session whose view `events` is the snapshot without what was erased.
+func (e *Engine) read(ctx context.Context, snap *lake.Snapshot) (*session, error) {
+	s, err := e.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.bind(ctx, snap); err != nil {
+		s.done()
+		return nil, err
+	}
+	return s, nil
+}
+
+// bind makes the view `events`. Reading a list of files and not a pattern keeps the snapshot exact while others write.
+func (s *session) bind(ctx context.Context, snap *lake.Snapshot) error {
+	if len(snap.Segments) == 0 {
+		_, err := s.ExecContext(ctx, "CREATE TEMP TABLE events ("+eventColumns+")")
+		return err
+	}
+	paths := make([]string, len(snap.Segments))
+	for i, g := range snap.Segments {
+		paths[i] = quoteText(g.Path)
+	}
+	from := "read_parquet([" + strings.Join(paths, ", ") + "], union_by_name=false, hive_partitioning=false) e"
+	where := ""
+	if len(snap.Tombstones) > 0 {
+		if err := s.tombstones(ctx, snap); err != nil {
+			return err
+		}
+		where = " WHERE NOT EXISTS (SELECT 1 FROM erased x WHERE x.user_id = e.user_id AND e.received_at < x.at)"
+	}
+	_, err := s.ExecContext(ctx, "CREATE TEMP VIEW events AS SELECT e.* FROM "+from+where)
+	return err
+}
+
+func (s *session) tombstones(ctx context.Context, snap *lake.Snapshot) error {
+	if _, err := s.ExecContext(ctx, "CREATE TEMP TABLE erased (user_id VARCHAR, at TIMESTAMP)"); err != nil {
+		return err
+	}
+	return s.append(ctx, "erased", func(row func(...driver.Value) error) error {
+		for user, at := range snap.Tombstones {
+			if err := row(user, at.UTC()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// append fills a temporary table of the session.
+func (s *session) append(ctx context.Context, table string, fill func(row func(...driver.Value) error) error) error {
+	return s.Raw(func(c any) error {
+		a, err := duckdb.NewAppender(c.(driver.Conn), "temp", "main", table)
+		if err != nil {
+			return err
+		}
+		if err := fill(a.AppendRow); err != nil {
+			a.Clear()
+			a.Close()
+			return err
+		}
+		return a.Close()
+	})
+}
+
+// each runs a query on the raw driver and calls row with every result row; the slice is reused.
+func (s *session) each(ctx context.Context, query string, row func([]driver.Value) error) error {
+	s.sql = append(s.sql, query)
+	return s.Raw(func(c any) error {
+		rows, err := c.(driver.QueryerContext).QueryContext(ctx, query, nil)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		values := make([]driver.Value, len(rows.Columns()))
+		for {
+			if err := rows.Next(values); err != nil {
+				if isEOF(err) {
+					return nil
+				}
+				return err
+			}
+			if err := row(values); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// quoteText is a SQL string literal. Both dialects double the quote; a NUL cannot stand in one and is dropped.
+func quoteText(s string) string {
+	return "'" + strings.ReplaceAll(strings.ReplaceAll(s, "\x00", ""), "'", "''") + "'"
+}
+
+// dayLiteral is a SQL date literal.
+func dayLiteral(d features.Day) string { return "DATE '" + d.String() + "'" }
+
+func isEOF(err error) bool { return errors.Is(err, io.EOF) }
