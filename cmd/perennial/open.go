@@ -26,7 +26,7 @@ func (a *App) openLake(ctx context.Context) (*lake.Lake, error) {
 
 // openEngine starts an embedded engine with this many threads.
 func (a *App) openEngine(ctx context.Context, threads int) (*warehouse.Engine, error) {
-	return warehouse.Open(ctx, warehouse.Options{Dir: a.Data, Shop: a.Config.Shop(), Memory: a.memory(), Threads: threads})
+	return warehouse.Open(ctx, warehouse.Options{Dir: a.Data, Shop: a.Config.Shop(), Memory: a.memory(), Threads: threads, Now: a.Now})
 }
 
 // openStore opens the control store: SQLite in the data directory, or the configured PostgreSQL.

@@ -2,7 +2,9 @@ package warehouse
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql/driver"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"math/big"
@@ -78,6 +80,12 @@ func stageSQL(asOf features.Day) string {
  WHEN %[1]s > %[5]d OR (orders_all >= %[6]d AND %[1]s > %[2]d AND %[1]s * (orders_all - 1) * 1000 > %[7]d * (last_day - first_day)) OR (orders_all = 1 AND %[1]s > %[2]d) THEN 'declining'
  WHEN orders_365d >= %[8]d THEN 'loyal' WHEN orders_all >= 2 THEN 'active' ELSE 'new' END`,
 		recency, r.NewDays, r.ReactivatedGapDays, r.LapsedDays, r.DecliningDays, r.RhythmOrders, int(math.Round(r.RhythmRatio*1000)), r.LoyalOrders)
+}
+
+// CatalogHash identifies what is computed: the same hash and the same facts give the same features.
+func (e *Engine) CatalogHash() string {
+	h := sha256.Sum256([]byte(featureQuery(0, features.Shop{})))
+	return hex.EncodeToString(h[:8])
 }
 
 // Features builds the features of every user of the population as of a day: one statement, known facts only.
