@@ -4,7 +4,11 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -12,141 +16,163 @@ import (
 	"perennial/experiments"
 )
 
-// Store is the control store. It is safe for concurrent use.
+// Store is the control store. It is safe for concurrent use. Writes of all processes are in one order: each begins by taking the single row of meta.
 type Store struct {
-	db  *sqlx.DB
-	now func() time.Time
+	db     *sqlx.DB
+	now    func() time.Time
+	writer sync.Mutex // one writing transaction a process
 }
 
-// New migrates the database to the newest schema and returns its store. The driver's name ("sqlite3" or "pgx") decides the dialect.
-func New(ctx context.Context, db *sqlx.DB, now func() time.Time) (*Store, error) {
-	panic("sqlstore: New")
+// Close closes the database.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Version returns a number that rises with every committed change of definitions, keys or opt-outs; polling it is cheap.
+func (s *Store) Version(ctx context.Context) (int64, error) {
+	var v int64
+	if err := s.db.GetContext(ctx, &v, `SELECT version FROM meta WHERE one = 1`); err != nil {
+		return 0, fmt.Errorf("control store: version: %w", err)
+	}
+	return v, nil
 }
 
-// OpenSQLite opens (and creates) a control.db with the binding settings of one writer per process.
-func OpenSQLite(path string) (*sqlx.DB, error) { panic("sqlstore: OpenSQLite") }
-
-// Version returns a number that rises with every committed change of definitions or keys; polling it is cheap.
-func (s *Store) Version(ctx context.Context) (int64, error) { panic("sqlstore: Version") }
-
-// Source reads all definitions in one consistent read.
-func (s *Store) Source(ctx context.Context) (experiments.Source, error) { panic("sqlstore: Source") }
-
-// Create stores a draft. It fills salt and allocation, and errs with *experiments.InvalidError or experiments.ErrExists.
-func (s *Store) Create(ctx context.Context, d experiments.Definition, by string) (*experiments.Experiment, error) {
-	panic("sqlstore: Create")
+// Source reads all definitions in one consistent read: one statement sees one moment on both engines.
+func (s *Store) Source(ctx context.Context) (experiments.Source, error) {
+	var rows []struct {
+		Kind    string `db:"kind"`
+		Key     string `db:"key"`
+		Version int64  `db:"version"`
+		Doc     string `db:"doc"`
+	}
+	var source experiments.Source
+	err := s.db.SelectContext(ctx, &rows, `SELECT 'version' AS kind, '' AS key, version, '' AS doc FROM meta
+		UNION ALL SELECT 'experiment', key, 0, doc FROM experiments
+		UNION ALL SELECT kind, key, 0, doc FROM objects WHERE kind <> 'metric' ORDER BY 1, 2`)
+	if err != nil {
+		return source, fmt.Errorf("control store: definitions: %w", err)
+	}
+	for _, r := range rows {
+		switch r.Kind {
+		case "version":
+			source.Version = r.Version
+		case "experiment":
+			source.Experiments, err = appendDoc(source.Experiments, r.Doc)
+		case "layer":
+			source.Layers, err = appendDoc(source.Layers, r.Doc)
+		case "holdout":
+			source.Holdouts, err = appendDoc(source.Holdouts, r.Doc)
+		case "offer":
+			source.Offers, err = appendDoc(source.Offers, r.Doc)
+		}
+		if err != nil {
+			return experiments.Source{}, fmt.Errorf("control store: %s: %w", r.Kind, err)
+		}
+	}
+	return source, nil
 }
 
-// Get returns an experiment or experiments.ErrNotFound.
-func (s *Store) Get(ctx context.Context, key string) (*experiments.Experiment, error) {
-	panic("sqlstore: Get")
+func appendDoc[T any](list []T, doc string) ([]T, error) {
+	var v T
+	if err := json.Unmarshal([]byte(doc), &v); err != nil {
+		return list, err
+	}
+	return append(list, v), nil
 }
 
-// List returns every experiment, newest first.
-func (s *Store) List(ctx context.Context) ([]experiments.Experiment, error) { panic("sqlstore: List") }
-
-// Change applies an action to an experiment: patch (doc = merge patch), start, stop, archive, ramp {"coverage"}, decide {"variant","reason"}.
-// ifRevision 0 does not check; another number that is not the current revision gives experiments.ErrStale.
-func (s *Store) Change(ctx context.Context, key, action string, doc json.RawMessage, ifRevision int64, by string) (*experiments.Experiment, error) {
-	panic("sqlstore: Change")
+// tx is one writing transaction.
+type tx struct {
+	*sqlx.Tx
+	ctx context.Context
+	at  time.Time
+	seq int64
 }
 
-// Revisions returns every stored revision of an experiment, oldest first.
-func (s *Store) Revisions(ctx context.Context, key string) ([]experiments.Experiment, error) {
-	panic("sqlstore: Revisions")
+// write runs f in a transaction that no other writer of any process overlaps; bump raises the version that servers poll.
+func (s *Store) write(ctx context.Context, bump bool, f func(t *tx) error) error {
+	s.writer.Lock()
+	defer s.writer.Unlock()
+	t, err := s.db.BeginTxx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("control store: %w", err)
+	}
+	defer t.Rollback() // does nothing after Commit
+	step := 0
+	if bump {
+		step = 1
+	}
+	w := &tx{Tx: t, ctx: ctx, at: s.now().UTC().Truncate(time.Microsecond)}
+	if err := t.GetContext(ctx, &w.seq, t.Rebind(`UPDATE meta SET version = version + ?, writes = writes + 1 WHERE one = 1 RETURNING writes`), step); err != nil {
+		return fmt.Errorf("control store: %w", err)
+	}
+	if err := f(w); err != nil {
+		return err
+	}
+	if err := t.Commit(); err != nil {
+		return fmt.Errorf("control store: %w", err)
+	}
+	return nil
 }
 
-// PutLayer, PutHoldout, PutOffer and PutMetric create or replace; Layers, Holdouts, Offers and Metrics list.
-func (s *Store) PutLayer(ctx context.Context, l experiments.Layer, by string) (*experiments.Layer, error) {
-	panic("sqlstore: PutLayer")
-}
-func (s *Store) Layers(ctx context.Context) ([]experiments.Layer, error) { panic("sqlstore: Layers") }
-func (s *Store) PutHoldout(ctx context.Context, h experiments.Holdout, by string) (*experiments.Holdout, error) {
-	panic("sqlstore: PutHoldout")
-}
-func (s *Store) Holdouts(ctx context.Context) ([]experiments.Holdout, error) {
-	panic("sqlstore: Holdouts")
-}
-func (s *Store) PutOffer(ctx context.Context, o experiments.Offer, by string) (*experiments.Offer, error) {
-	panic("sqlstore: PutOffer")
-}
-func (s *Store) Offers(ctx context.Context) ([]experiments.Offer, error) { panic("sqlstore: Offers") }
-func (s *Store) PutMetric(ctx context.Context, m experiments.MetricDef, by string) (*experiments.MetricDef, error) {
-	panic("sqlstore: PutMetric")
-}
-func (s *Store) MetricDefs(ctx context.Context) ([]experiments.MetricDef, error) {
-	panic("sqlstore: MetricDefs")
+func (t *tx) exec(query string, args ...any) error {
+	if _, err := t.ExecContext(t.ctx, t.Rebind(query), args...); err != nil {
+		return fmt.Errorf("control store: %w", err)
+	}
+	return nil
 }
 
-// Key is an API key without its secret.
-type Key struct {
-	ID        string     `json:"id" db:"id"`
-	Role      string     `json:"role" db:"role"`
-	Name      string     `json:"name" db:"name"`
-	CreatedAt time.Time  `json:"created_at" db:"created_at"`
-	RevokedAt *time.Time `json:"revoked_at,omitempty" db:"revoked_at"`
-	Hash      []byte     `json:"-" db:"hash"` // SHA-256 of the secret, which has 256 random bits
+// doc reads one document into v; ok is false when there is none.
+func (t *tx) doc(v any, query string, args ...any) (ok bool, err error) {
+	var raw string
+	switch err := t.GetContext(t.ctx, &raw, t.Rebind(query), args...); {
+	case errors.Is(err, sql.ErrNoRows):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("control store: %w", err)
+	}
+	if err := json.Unmarshal([]byte(raw), v); err != nil {
+		return false, fmt.Errorf("control store: %w", err)
+	}
+	return true, nil
 }
 
-// CreateKey makes a key and returns its secret, which is stored nowhere.
-func (s *Store) CreateKey(ctx context.Context, role, name string) (k Key, secret string, err error) {
-	panic("sqlstore: CreateKey")
-}
-
-// Keys lists keys, revoked ones too.
-func (s *Store) Keys(ctx context.Context) ([]Key, error) { panic("sqlstore: Keys") }
-
-// RevokeKey ends a key.
-func (s *Store) RevokeKey(ctx context.Context, id string) error { panic("sqlstore: RevokeKey") }
-
-// CreateSignIn makes a single-use sign-in token for a role that expires after ttl; SignIn redeems it once.
-func (s *Store) CreateSignIn(ctx context.Context, role, name string, ttl time.Duration) (token string, err error) {
-	panic("sqlstore: CreateSignIn")
-}
-func (s *Store) SignIn(ctx context.Context, token string) (role, name string, err error) {
-	panic("sqlstore: SignIn")
-}
-
-// CreateSession stores a browser session by its hashed token; Session returns its role or experiments.ErrNotFound.
-func (s *Store) CreateSession(ctx context.Context, role, name string, ttl time.Duration) (token string, err error) {
-	panic("sqlstore: CreateSession")
-}
-func (s *Store) Session(ctx context.Context, token string) (role, name string, err error) {
-	panic("sqlstore: Session")
-}
-func (s *Store) EndSession(ctx context.Context, token string) error { panic("sqlstore: EndSession") }
-
-// OptOut records a unit's refusal of personalisation, or its withdrawal; OptedOut lists them.
-func (s *Store) OptOut(ctx context.Context, unit string, out bool) error { panic("sqlstore: OptOut") }
-func (s *Store) OptedOut(ctx context.Context) (map[string]bool, error)   { panic("sqlstore: OptedOut") }
-
-// Look is a recorded look of a sequential experiment: it never changes afterwards.
-type Look struct {
-	Experiment string          `json:"experiment" db:"experiment"`
-	Number     int             `json:"look" db:"number"`
-	At         time.Time       `json:"at" db:"at"`
-	Matured    int64           `json:"matured" db:"matured"`
-	Doc        json.RawMessage `json:"doc" db:"doc"`
-}
-
-// PutLook records the next look; a look with the same number errs with experiments.ErrExists.
-func (s *Store) PutLook(ctx context.Context, l Look) error { panic("sqlstore: PutLook") }
-
-// Looks returns the recorded looks of an experiment, oldest first.
-func (s *Store) Looks(ctx context.Context, experiment string) ([]Look, error) {
-	panic("sqlstore: Looks")
+// audit records who did what; a transaction records at most one entry.
+func (t *tx) audit(by, action, object string, doc any) error {
+	raw, err := experiments.Marshal(doc)
+	if err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	return t.exec(`INSERT INTO audit (seq, at, by_, action, object, doc) VALUES (?, ?, ?, ?, ?, ?)`, t.seq, t.at.UnixMicro(), by, action, object, string(raw))
 }
 
 // AuditEntry is who changed what.
 type AuditEntry struct {
-	At     time.Time       `json:"at" db:"at"`
-	By     string          `json:"by" db:"by"`
-	Action string          `json:"action" db:"action"`
-	Object string          `json:"object" db:"object"`
-	Doc    json.RawMessage `json:"doc,omitempty" db:"doc"`
+	At     time.Time       `json:"at"`
+	By     string          `json:"by"`
+	Action string          `json:"action"`
+	Object string          `json:"object"`
+	Doc    json.RawMessage `json:"doc,omitempty"`
 }
 
-// Audit returns the newest entries, at most limit; object "" means all.
+// Audit returns the newest entries, at most limit (0 means 100); object "" means all. Objects are named "experiment/KEY", "layer/KEY", "key/ID" and so on.
 func (s *Store) Audit(ctx context.Context, object string, limit int) ([]AuditEntry, error) {
-	panic("sqlstore: Audit")
+	if limit <= 0 {
+		limit = 100
+	}
+	var rows []struct {
+		At     int64  `db:"at"`
+		By     string `db:"by_"`
+		Action string `db:"action"`
+		Object string `db:"object"`
+		Doc    string `db:"doc"`
+	}
+	err := s.db.SelectContext(ctx, &rows, s.db.Rebind(`SELECT at, by_, action, object, doc FROM audit WHERE ? = '' OR object = ? ORDER BY seq DESC LIMIT ?`), object, object, limit)
+	if err != nil {
+		return nil, fmt.Errorf("control store: audit: %w", err)
+	}
+	entries := make([]AuditEntry, len(rows))
+	for i, r := range rows {
+		entries[i] = AuditEntry{micro(r.At), r.By, r.Action, r.Object, json.RawMessage(r.Doc)}
+	}
+	return entries, nil
 }
+
+func micro(us int64) time.Time { return time.UnixMicro(us).UTC() }

@@ -1,0 +1,341 @@
+package experiments
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Snapshot is every definition, compiled and immutable: share it behind an atomic pointer.
+type Snapshot struct {
+	version  int64
+	keys     []string
+	byKey    map[string]*compiled
+	layers   map[string]*Layer
+	holdouts []Holdout
+}
+
+// Source is what Compile needs.
+type Source struct {
+	Version     int64
+	Experiments []Experiment
+	Layers      []Layer
+	Holdouts    []Holdout
+	Offers      []Offer
+	// ServerAttributes are names that only the server may give, beside those that IsServerAttribute knows: the columns of the newest
+	// feature snapshot.
+	ServerAttributes []string
+}
+
+// compiled is an experiment ready to answer.
+type compiled struct {
+	experiment         *Experiment
+	key                string
+	status             Status
+	startAt, endAt     time.Time
+	killSwitch         string
+	forced             map[string]int
+	holdouts           []*gate
+	layer              *gate // the buckets of its layer that it owns; nil without a layer
+	parent             *compiled
+	parentVariants     map[string]bool
+	sticky             bool
+	needsServer        bool
+	targeting          Matcher
+	hash               prefix
+	ranges             []armRange // by start
+	arms               []arm
+	control            int
+	offers             []*Offer
+	allocationRevision int64
+}
+
+type arm struct {
+	key     string
+	payload *Payload
+	rules   []payloadRule
+	offer   *Offer
+	share   float64 // of the enrolled
+}
+
+type payloadRule struct {
+	when    Matcher
+	payload *Payload
+}
+
+type armRange struct{ start, end, arm int }
+
+// gate is a set of buckets under its own salt: a holdout, or an experiment's part of a layer.
+type gate struct {
+	key    string
+	hash   prefix
+	ranges []HoldoutRange // by start
+}
+
+func (g *gate) holds(unit string) bool {
+	bucket := g.hash.bucket(unit)
+	for i := range g.ranges {
+		if bucket < g.ranges[i].Start {
+			return false
+		}
+		if bucket < g.ranges[i].End {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *compiled) inLayer(unit string) bool { return e.layer.holds(unit) }
+
+// armAt returns the arm that owns a bucket, or -1.
+func (e *compiled) armAt(bucket int) int {
+	low, high := 0, len(e.ranges)
+	for low < high {
+		mid := int(uint(low+high) >> 1)
+		if e.ranges[mid].end <= bucket {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	if low < len(e.ranges) && e.ranges[low].start <= bucket {
+		return e.ranges[low].arm
+	}
+	return -1
+}
+
+func (e *compiled) armOf(variant string) (int, bool) {
+	for i := range e.arms {
+		if e.arms[i].key == variant {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// Compile checks and compiles definitions. Definitions that the store accepted always compile.
+func Compile(source Source) (*Snapshot, error) {
+	s := &Snapshot{version: source.Version, byKey: make(map[string]*compiled, len(source.Experiments)),
+		layers: make(map[string]*Layer, len(source.Layers)), holdouts: slices.Clone(source.Holdouts)}
+	server := serverAttributes(source.ServerAttributes)
+	offers := make(map[string]*Offer, len(source.Offers))
+	for i := range source.Offers {
+		offers[source.Offers[i].Key] = &source.Offers[i]
+	}
+	for i := range source.Layers {
+		s.layers[source.Layers[i].Key] = &source.Layers[i]
+	}
+	slices.SortFunc(s.holdouts, func(a, b Holdout) int { return strings.Compare(a.Key, b.Key) })
+	layerOf := make(map[string]*gate)
+	for _, l := range source.Layers {
+		for _, r := range l.Allocation {
+			g := layerOf[r.Experiment]
+			if g == nil {
+				g = &gate{key: l.Key, hash: newPrefix(l.Salt)}
+				layerOf[r.Experiment] = g
+			}
+			g.ranges = append(g.ranges, HoldoutRange{r.Start, r.End})
+		}
+	}
+	for i := range source.Experiments {
+		e := &source.Experiments[i]
+		if _, twice := s.byKey[e.Key]; twice {
+			return nil, fmt.Errorf("compile: experiment %s stands twice", e.Key)
+		}
+		c, err := compileExperiment(e, offers, server)
+		if err != nil {
+			return nil, fmt.Errorf("compile: experiment %s: %w", e.Key, err)
+		}
+		if c.layer = layerOf[e.Key]; c.layer != nil {
+			slices.SortFunc(c.layer.ranges, func(a, b HoldoutRange) int { return a.Start - b.Start })
+		} else if e.Layer != nil {
+			c.layer = &gate{key: e.Layer.Key} // no buckets: it holds nobody
+		}
+		s.byKey[e.Key] = c
+		s.keys = append(s.keys, e.Key)
+	}
+	slices.Sort(s.keys)
+	for _, h := range s.holdouts {
+		g := &gate{key: h.Key, hash: newPrefix(h.Salt), ranges: slices.Clone(h.Allocation)}
+		slices.SortFunc(g.ranges, func(a, b HoldoutRange) int { return a.Start - b.Start })
+		for _, c := range s.byKey {
+			if h.Experiments == nil || slices.Contains(h.Experiments, c.key) {
+				c.holdouts = append(c.holdouts, g)
+			}
+		}
+	}
+	return s, s.link()
+}
+
+// link resolves prerequisites: it refuses circles, and what a parent needs its children need too.
+func (s *Snapshot) link() error {
+	for _, key := range s.keys {
+		c := s.byKey[key]
+		p := c.experiment.Prerequisite
+		if p == nil {
+			continue
+		}
+		if c.parent = s.byKey[p.Experiment]; c.parent == nil {
+			return fmt.Errorf("compile: experiment %s: prerequisite %s does not exist", key, p.Experiment)
+		}
+		c.parentVariants = make(map[string]bool, len(p.Variants))
+		for _, v := range p.Variants {
+			c.parentVariants[v] = true
+		}
+	}
+	for _, key := range s.keys {
+		c := s.byKey[key]
+		steps := 0
+		for p := c.parent; p != nil; p = p.parent {
+			if steps++; steps > len(s.keys) {
+				return fmt.Errorf("compile: experiment %s: its prerequisites form a circle", key)
+			}
+			c.needsServer = c.needsServer || p.needsServer
+		}
+	}
+	return nil
+}
+
+func compileExperiment(e *Experiment, offers map[string]*Offer, server func(string) bool) (*compiled, error) {
+	if err := e.Definition.Validate(); err != nil {
+		return nil, err
+	}
+	c := &compiled{experiment: e, key: e.Key, status: e.Status, killSwitch: e.KillSwitch, hash: newPrefix(e.Salt),
+		control: e.variant(e.Control), allocationRevision: e.AllocationRevision, targeting: NewMatcher(e.Targeting, server)}
+	if e.StartAt != nil {
+		c.startAt = *e.StartAt
+	}
+	if e.EndAt != nil {
+		c.endAt = *e.EndAt
+	}
+	rules, scored, quota := false, c.targeting.needsServer(), false
+	have := widths(e.Allocation, e.Variants)
+	total := Covered(e.Allocation)
+	for i := range e.Variants {
+		v := &e.Variants[i]
+		a := arm{key: v.Key, payload: v.Payload}
+		if total > 0 {
+			a.share = float64(have[i]) / float64(total)
+		}
+		if v.Offer != "" {
+			if a.offer = offers[v.Offer]; a.offer == nil {
+				return nil, Invalid(fmt.Sprintf("variants[%d].offer", i), "%q does not exist", v.Offer)
+			}
+			quota = quota || a.offer.Quota != nil
+			c.offers = append(c.offers, a.offer)
+		}
+		for j := range v.Payloads {
+			when := NewMatcher(v.Payloads[j].When, server)
+			rules, scored = true, scored || when.needsServer()
+			a.rules = append(a.rules, payloadRule{when, &v.Payloads[j].Payload})
+		}
+		c.arms = append(c.arms, a)
+	}
+	for _, r := range e.Allocation {
+		c.ranges = append(c.ranges, armRange{r.Start, r.End, e.variant(r.Variant)})
+	}
+	slices.SortFunc(c.ranges, func(a, b armRange) int { return a.start - b.start })
+	if len(e.Forced) > 0 {
+		c.forced = make(map[string]int, len(e.Forced))
+		for unit, v := range e.Forced {
+			c.forced[unit] = e.variant(v)
+		}
+	}
+	c.sticky = scored
+	if e.Sticky != nil {
+		c.sticky = *e.Sticky
+	}
+	c.needsServer = scored || c.sticky || rules || quota || c.killSwitch != ""
+	return c, nil
+}
+
+// Version returns the version of the definitions.
+func (s *Snapshot) Version() int64 { return s.version }
+
+// Keys returns the keys of all experiments in byte order; the slice must not be modified.
+func (s *Snapshot) Keys() []string { return s.keys }
+
+// Experiment returns a stored experiment; it must not be modified.
+func (s *Snapshot) Experiment(key string) (*Experiment, bool) {
+	c, ok := s.byKey[key]
+	if !ok {
+		return nil, false
+	}
+	return c.experiment, true
+}
+
+// NeedsServer tells whether an experiment's answers depend on what only the server knows: scores, stage, features, kept answers, payload rules,
+// quotas, kill switches, or a prerequisite that does. Its definition is then not sent to SDKs that evaluate locally.
+func (s *Snapshot) NeedsServer(key string) bool {
+	c, ok := s.byKey[key]
+	return ok && c.needsServer
+}
+
+// Sticky tells whether an experiment keeps first answers.
+func (s *Snapshot) Sticky(key string) bool {
+	c, ok := s.byKey[key]
+	return ok && c.sticky
+}
+
+// Offers returns the offers of an experiment's variants, in declared order; they must not be modified.
+func (s *Snapshot) Offers(key string) []*Offer {
+	if c, ok := s.byKey[key]; ok {
+		return c.offers
+	}
+	return nil
+}
+
+// LayerOf returns the layer of an experiment and the buckets that it owns there; ok is false without a layer.
+func (s *Snapshot) LayerOf(key string) (layer Layer, owned []HoldoutRange, ok bool) {
+	c, found := s.byKey[key]
+	if !found || c.layer == nil {
+		return Layer{}, nil, false
+	}
+	if l := s.layers[c.layer.key]; l != nil {
+		layer = *l
+	}
+	return layer, c.layer.ranges, true
+}
+
+// HoldoutsOf returns the holdouts that an experiment obeys, in byte order of their keys.
+func (s *Snapshot) HoldoutsOf(key string) []Holdout {
+	var out []Holdout
+	for _, h := range s.holdouts {
+		if h.Experiments == nil || slices.Contains(h.Experiments, key) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// Holdouts returns every holdout, and HeldOut whether a unit is in one.
+func (s *Snapshot) Holdouts() []Holdout { return s.holdouts }
+
+// HeldOut tells whether a unit is in a holdout.
+func HeldOut(h *Holdout, unit string) bool {
+	bucket := Bucket(h.Salt, unit)
+	return slices.ContainsFunc(h.Allocation, func(r HoldoutRange) bool { return r.Start <= bucket && bucket < r.End })
+}
+
+// scoreNames are the columns of a scores run and of the profile; windowed are the families of features over a window, "orders_30d" or "revenue_all".
+var (
+	scoreNames = regexp.MustCompile(`^(stage|churn_risk|churn_decile|ltv|ltv_low|ltv_high|ltv_decile|score_version|aov_all|max_order_all|recency_days|tenure_days|` +
+		`frequency|recency|T|monetary|ipt_mean|recency_ratio|trend_90|active_days_30|inactive_days|days_since_last_order)$`)
+	windowed = regexp.MustCompile(`^(orders|revenue|refunds|refund_share|discount_share|sessions|margin|aov|max_order|active_days|events|cart|views)_(all|today|[0-9]+d)$`)
+)
+
+// IsServerAttribute tells whether an attribute is one that nobody has to send: scores, stage, features of the default catalog and today's counts.
+func IsServerAttribute(name string) bool {
+	return scoreNames.MatchString(name) || windowed.MatchString(name)
+}
+
+func serverAttributes(more []string) func(string) bool {
+	set := make(map[string]bool, len(more))
+	for _, name := range more {
+		set[name] = true
+	}
+	delete(set, "user_id")
+	return func(name string) bool { return set[name] || IsServerAttribute(name) }
+}

@@ -1,0 +1,209 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"perennial/experiments"
+)
+
+// PutLayer creates a layer or replaces its explicit ranges. Experiments that joined by share keep their buckets unless the new ranges name them; ranges that
+// would take such buckets away are refused. Its salt is fixed once an experiment is in it.
+func (s *Store) PutLayer(ctx context.Context, l experiments.Layer, by string) (*experiments.Layer, error) {
+	if err := l.Validate(); err != nil {
+		return nil, err
+	}
+	err := s.write(ctx, true, func(t *tx) error {
+		var old experiments.Layer
+		exists, err := t.doc(&old, `SELECT doc FROM objects WHERE kind = 'layer' AND key = ?`, l.Key)
+		if err != nil {
+			return err
+		}
+		if l.Salt, err = t.saltOf("layer "+l.Key, l.Salt, old.Salt, len(old.Allocation) > 0); err != nil {
+			return err
+		}
+		if err := t.inOneLayer(&l); err != nil {
+			return err
+		}
+		if exists {
+			if err := t.keepShares(&l, &old); err != nil {
+				return err
+			}
+		}
+		if err := t.putObject("layer", l.Key, l); err != nil {
+			return err
+		}
+		return t.audit(by, "put", "layer/"+l.Key, l)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &l, nil
+}
+
+// saltOf returns the salt to store: the given one, else the old one, else a random one.
+func (t *tx) saltOf(name, given, old string, used bool) (string, error) {
+	switch {
+	case given == "" && old != "":
+		return old, nil
+	case given == "":
+		return newSalt(), nil
+	case given == old:
+		return given, nil
+	case used:
+		return "", experiments.Invalid("salt", "is fixed while %s has buckets: another salt would move every unit", name)
+	}
+	taken, err := t.salts("")
+	if err != nil {
+		return "", err
+	}
+	for _, other := range taken {
+		if other.name != name && experiments.SaltsCollide(given, other.salt) {
+			return "", experiments.Invalid("salt", "gives the same buckets as that of %s; leave it out for a random one", other.name)
+		}
+	}
+	return given, nil
+}
+
+// inOneLayer refuses ranges for an experiment that another layer owns.
+func (t *tx) inOneLayer(l *experiments.Layer) error {
+	layers, err := selectDocs[experiments.Layer](t, `SELECT doc FROM objects WHERE kind = 'layer' AND key <> ?`, l.Key)
+	if err != nil {
+		return err
+	}
+	for i, r := range l.Allocation {
+		for _, other := range layers {
+			if slices.ContainsFunc(other.Allocation, func(o experiments.LayerRange) bool { return o.Experiment == r.Experiment }) {
+				return experiments.Invalid(fmt.Sprintf("allocation[%d].experiment", i), "%q is in layer %s", r.Experiment, other.Key)
+			}
+		}
+		e, ok, err := t.experiment(r.Experiment)
+		if err != nil {
+			return err
+		}
+		if ok && e.Layer != nil && e.Layer.Key != l.Key {
+			return experiments.Invalid(fmt.Sprintf("allocation[%d].experiment", i), "%q is in layer %s", r.Experiment, e.Layer.Key)
+		}
+	}
+	return nil
+}
+
+// keepShares carries over the ranges of experiments that the new ranges do not name.
+func (t *tx) keepShares(l, old *experiments.Layer) error {
+	given := slices.Clone(l.Allocation)
+	for _, r := range old.Allocation {
+		if slices.ContainsFunc(given, func(g experiments.LayerRange) bool { return g.Experiment == r.Experiment }) {
+			continue
+		}
+		e, ok, err := t.experiment(r.Experiment)
+		if err != nil {
+			return err
+		}
+		if !ok || e.Status == experiments.Archived || e.Layer == nil && len(given) > 0 {
+			continue
+		}
+		for i, g := range given {
+			if g.Start < r.End && r.Start < g.End {
+				return experiments.Invalid(fmt.Sprintf("allocation[%d].start", i), "overlaps [%d, %d), which %s owns: name its ranges too, or archive it", r.Start, r.End, r.Experiment)
+			}
+		}
+		l.Allocation = append(l.Allocation, r)
+	}
+	slices.SortFunc(l.Allocation, func(a, b experiments.LayerRange) int { return a.Start - b.Start })
+	return nil
+}
+
+// Layers lists layers by key.
+func (s *Store) Layers(ctx context.Context) ([]experiments.Layer, error) {
+	return docs[experiments.Layer](ctx, s, `SELECT doc FROM objects WHERE kind = 'layer' ORDER BY key`)
+}
+
+// PutHoldout creates or replaces a holdout. A share becomes the lowest buckets of its salt; its salt is fixed once it exists.
+func (s *Store) PutHoldout(ctx context.Context, h experiments.Holdout, by string) (*experiments.Holdout, error) {
+	if err := h.Validate(); err != nil {
+		return nil, err
+	}
+	err := s.write(ctx, true, func(t *tx) error {
+		var old experiments.Holdout
+		exists, err := t.doc(&old, `SELECT doc FROM objects WHERE kind = 'holdout' AND key = ?`, h.Key)
+		if err != nil {
+			return err
+		}
+		if h.Salt, err = t.saltOf("holdout "+h.Key, h.Salt, old.Salt, exists); err != nil {
+			return err
+		}
+		if len(h.Allocation) == 0 || h.Share != 0 && exists && slices.Equal(h.Allocation, old.Allocation) {
+			h.Allocation = experiments.HoldoutShare(h.Share)
+		}
+		h.Share = 0
+		for _, r := range h.Allocation {
+			h.Share += float64(r.End-r.Start) / experiments.Buckets
+		}
+		if err := t.putObject("holdout", h.Key, h); err != nil {
+			return err
+		}
+		return t.audit(by, "put", "holdout/"+h.Key, h)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &h, nil
+}
+
+// Holdouts lists holdouts by key.
+func (s *Store) Holdouts(ctx context.Context) ([]experiments.Holdout, error) {
+	return docs[experiments.Holdout](ctx, s, `SELECT doc FROM objects WHERE kind = 'holdout' ORDER BY key`)
+}
+
+// PutOffer creates or replaces an offer.
+func (s *Store) PutOffer(ctx context.Context, o experiments.Offer, by string) (*experiments.Offer, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	err := s.write(ctx, true, func(t *tx) error {
+		if err := t.putObject("offer", o.Key, o); err != nil {
+			return err
+		}
+		return t.audit(by, "put", "offer/"+o.Key, o)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &o, nil
+}
+
+// Offers lists offers by key.
+func (s *Store) Offers(ctx context.Context) ([]experiments.Offer, error) {
+	return docs[experiments.Offer](ctx, s, `SELECT doc FROM objects WHERE kind = 'offer' ORDER BY key`)
+}
+
+// PutMetric creates or replaces a metric of the library; another definition is another revision.
+func (s *Store) PutMetric(ctx context.Context, m experiments.MetricDef, by string) (*experiments.MetricDef, error) {
+	if err := m.Validate(); err != nil {
+		return nil, err
+	}
+	err := s.write(ctx, true, func(t *tx) error {
+		var old experiments.MetricDef
+		if _, err := t.doc(&old, `SELECT doc FROM objects WHERE kind = 'metric' AND key = ?`, m.Key); err != nil {
+			return err
+		}
+		if m.Revision = old.Revision; !reflect.DeepEqual(m, old) {
+			m.Revision++
+		}
+		if err := t.putObject("metric", m.Key, m); err != nil {
+			return err
+		}
+		return t.audit(by, "put", "metric/"+m.Key, m)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &m, nil
+}
+
+// MetricDefs lists the defined metrics by key, without the built-in ones.
+func (s *Store) MetricDefs(ctx context.Context) ([]experiments.MetricDef, error) {
+	return docs[experiments.MetricDef](ctx, s, `SELECT doc FROM objects WHERE kind = 'metric' ORDER BY key`)
+}
