@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -36,6 +37,19 @@ type Config struct {
 // Shop returns what dates and money mean here.
 func (c Config) Shop() features.Shop {
 	return features.Shop{Location: c.location, Currency: c.Currency, MarginRate: c.MarginRate, RefundMaturityDays: c.RefundMaturityDays}
+}
+
+// configPath returns the configuration file of a call: the one that was named, else the one in the data directory, which belongs to that
+// data (a demo has its own clock and currency), else "" for ./perennial.yaml.
+func configPath(named, data string) string {
+	if named != "" {
+		return named
+	}
+	inData := filepath.Join(data, "perennial.yaml")
+	if _, err := os.Stat(inData); err == nil {
+		return inData
+	}
+	return ""
 }
 
 // loadConfig reads the defaults, the file and the environment (PERENNIAL_TIMEZONE …), later ones winning.

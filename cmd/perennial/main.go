@@ -65,12 +65,15 @@ type usageError struct{ error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
-
-// run is main without the process: it returns the exit code of CONTRACT §1.
-func run(args []string, stdout, stderr io.Writer) int {
+func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is main without the process: it returns the exit code of CONTRACT §1. Commands end early when ctx does.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var c cli
 	exit := -1
 	parser, err := kong.New(&c, kong.Name("perennial"), kong.Description("Experiments and scores for teams that live from returning customers."),
@@ -89,7 +92,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	app := &App{Data: c.Data, JSON: c.JSON, Out: stdout, Err: stderr, Log: slog.New(slog.NewJSONHandler(stderr, nil))}
-	if app.Config, err = loadConfig(c.Config); err == nil {
+	if app.Config, err = loadConfig(configPath(c.Config, c.Data)); err == nil {
 		err = k.Run(app)
 	}
 	if err == nil {
