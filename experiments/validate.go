@@ -48,6 +48,9 @@ func (d *Definition) Validate() error {
 			f.add("key", "must not begin with %q: Unleash SDKs see layers and holdouts under such names", reserved)
 		}
 	}
+	if d.Key == NotEnrolled {
+		f.add("key", "%q is reserved", NotEnrolled)
+	}
 	if d.Salt != "" {
 		checkSalt(&f, "salt", d.Salt)
 	}
