@@ -1,10 +1,7 @@
 // Package models fits, judges, saves and applies churn and lifetime-value models. It is pure: it sees frames of numbers, not stores.
 package models
 
-import (
-	"context"
-	"encoding/json"
-)
+import "encoding/json"
 
 // Target is what a model predicts.
 type Target string
@@ -47,12 +44,6 @@ type Reason struct {
 	Value     float64 `json:"-"`
 	ZH        string  `json:"zh"`
 	EN        string  `json:"en"`
-}
-
-// Explainer is a model that can say why.
-type Explainer interface {
-	// Explain returns the top k reasons per user.
-	Explain(f *Frame, k int) ([][]Reason, error)
 }
 
 // TrainPlan says what to fit and how to judge it.
@@ -110,12 +101,6 @@ type Trained struct {
 	Card     Card
 }
 
-// Train fits the line-up on the train cuts, judges every candidate and the naive rules on the test cut, and picks one.
-func Train(ctx context.Context, p TrainPlan) (*Trained, error) { panic("models: Train") }
-
-// Load reads an artifact that Save wrote. Hostile bytes give an error, never a crash.
-func Load(artifact []byte) (Model, error) { panic("models: Load") }
-
 // Interval is a predictive P10..P90.
 type Interval struct{ Low, High float64 }
 
@@ -134,6 +119,3 @@ type Score struct {
 	LTVDecile            int
 	Reasons              []Reason
 }
-
-// ScoreFrame applies a churn and an LTV model (either may be nil) to every user of a frame.
-func ScoreFrame(f *Frame, churn, ltv Model) ([]Score, error) { panic("models: ScoreFrame") }

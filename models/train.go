@@ -1,0 +1,234 @@
+package models
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Train fits the line-up on the train cuts, judges every candidate and the naive rules on the test cut, and picks one: the simplest whose
+// judgement is within one paired bootstrap standard error of the best. The chosen model is the one that was fitted on the train cuts
+// only; nothing of it, calibration included, has seen the test cut. Without a test cut candidates are judged by users left out in turn
+// (five folds by user over the train cuts) and the card has no metrics of its own.
+//
+// A learner that cannot be fitted is named with its reason in the card's notes; it is an error when none can. The same plan and rows
+// give the same bytes. Train keeps nothing of the plan.
+func Train(ctx context.Context, p TrainPlan) (*Trained, error) {
+	if p.Target != Churn && p.Target != LTV {
+		return nil, fmt.Errorf("target %q is neither churn nor ltv", p.Target)
+	}
+	candidates := find(p.Target, p.Learner)
+	if len(candidates) == 0 {
+		return nil, fmt.Errorf("no learner %q for %s; there are %s", p.Learner, p.Target, strings.Join(Learners(p.Target), ", "))
+	}
+	s, err := stack(p.Target, p.Train)
+	if err != nil {
+		return nil, err
+	}
+	if p.Test != nil {
+		if err := p.Test.check(p.Target); err != nil {
+			return nil, err
+		}
+		for _, c := range p.Train {
+			if c.AsOf >= p.Test.AsOf {
+				return nil, fmt.Errorf("train cut %s is not before the test cut %s", c.AsOf, p.Test.AsOf)
+			}
+		}
+	}
+	t := &trial{plan: p, rows: s}
+	if err := t.run(ctx, candidates); err != nil {
+		return nil, err
+	}
+	return t.finish()
+}
+
+// trial is one call of Train.
+type trial struct {
+	plan  TrainPlan
+	rows  *stacked
+	notes []string
+	tried []*judged // fitted candidates, in line-up order
+	rules []*judged // fitted naive rules
+}
+
+// judged is a fitted learner with its predictions of the judging rows.
+type judged struct {
+	candidate
+	model Model
+	p     []float64
+	marks marks
+}
+
+// truth is what candidates are judged by.
+type truth struct {
+	y       []float64
+	recency []float64 // nil when the catalog has none
+}
+
+func (t *trial) run(ctx context.Context, candidates []candidate) error {
+	known := t.truth()
+	for _, c := range candidates {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		j, err := t.judge(ctx, c, known)
+		if err != nil {
+			t.notes = append(t.notes, fmt.Sprintf("%s was not fitted: %v", c.name, err))
+			continue
+		}
+		t.tried = append(t.tried, j)
+	}
+	if len(t.tried) == 0 {
+		return fmt.Errorf("no learner could be fitted on %d rows: %s", len(t.rows.y), strings.Join(t.notes, "; "))
+	}
+	if t.plan.Test == nil {
+		return nil
+	}
+	for _, c := range rules(t.plan.Target) {
+		if j, err := t.judge(ctx, c, known); err == nil {
+			t.rules = append(t.rules, j)
+		} else if !errors.Is(err, errOneClass) {
+			t.notes = append(t.notes, fmt.Sprintf("rule %s: %v", c.name, err))
+		}
+	}
+	return ctx.Err()
+}
+
+func (t *trial) truth() truth {
+	if t.plan.Test != nil {
+		return truth{t.plan.Test.Y, t.plan.Test.column("recency_days")}
+	}
+	return truth{t.rows.y, t.rows.frame().column("recency_days")}
+}
+
+// judge fits a candidate and predicts the test cut, or every train row by folds without its user when there is no test cut.
+func (t *trial) judge(ctx context.Context, c candidate, known truth) (*judged, error) {
+	j := &judged{candidate: c}
+	var err error
+	if j.model, err = c.fit(ctx, t.rows, t.plan.Seed); err != nil {
+		return nil, err
+	}
+	switch {
+	case t.plan.Test != nil:
+		j.p = make([]float64, len(known.y))
+		err = j.model.Predict(&t.plan.Test.Frame, j.p)
+	case t.plan.Learner == "":
+		j.p, err = outOfFold(ctx, t.rows, c.fit, t.plan.Seed, func(int) bool { return true })
+	default: // a named refit needs no judgement
+		return j, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !finite(j.p) {
+		return nil, errors.New("it predicts something that is not a number")
+	}
+	j.marks = judge(t.plan.Target, j.p, known)
+	return j, nil
+}
+
+// choose picks the simplest candidate within one paired standard error of the best.
+func (t *trial) choose() *judged {
+	if len(t.tried) == 1 {
+		return t.tried[0]
+	}
+	known := t.truth()
+	best := slices.MaxFunc(t.tried, func(a, b *judged) int {
+		return cmp.Or(cmp.Compare(merit(t.plan.Target, a, known.y, nil), merit(t.plan.Target, b, known.y, nil)), cmp.Compare(b.cost, a.cost))
+	})
+	chosen := best
+	for _, j := range t.tried {
+		if j.cost >= chosen.cost {
+			continue
+		}
+		if gap := t.gap(best, j, known.y); gap.mean <= gap.se {
+			chosen = j
+		}
+	}
+	if chosen != best {
+		t.notes = append(t.notes, fmt.Sprintf("%s is within one paired standard error of %s and simpler", chosen.name, best.name))
+	}
+	return chosen
+}
+
+// finish writes the card and the artifact of the chosen model.
+func (t *trial) finish() (*Trained, error) {
+	chosen := t.choose()
+	p := t.plan
+	card := Card{Schema: "perennial.card/1", Target: p.Target, Learner: chosen.name, Of: p.Of, HorizonDays: p.HorizonDays, RowsTrain: len(t.rows.y),
+		Metrics: map[string]*float64{}, Baselines: map[string]map[string]float64{}, Candidates: map[string]map[string]float64{}, Calibration: []CalibrationBin{}, Notes: t.notes}
+	for _, c := range p.Train {
+		card.TrainAsOf = append(card.TrainAsOf, c.AsOf)
+	}
+	for _, j := range t.tried {
+		card.Candidates[j.name] = j.marks.known()
+	}
+	if p.Test != nil {
+		card.TestAsOf, card.RowsTest = p.Test.AsOf, len(p.Test.Y)
+		known := t.truth()
+		for _, j := range t.rules {
+			card.Baselines[j.name] = j.marks.known()
+		}
+		card.Metrics = chosen.marks.pointers()
+		intervals(p.Target, chosen.p, known, p.Seed, card.Metrics)
+		if r, ok := chosen.model.(Ranger); ok && p.Target == LTV {
+			coverage(r, &p.Test.Frame, known.y, card.Metrics)
+		}
+		card.Calibration = calibration(chosen.p, known.y)
+		card.Notes = append(card.Notes, remarks(p.Target, chosen, t.rules)...)
+	}
+	if c, ok := chosen.model.(contributor); ok {
+		card.Features = c.features()
+		card.Importance = ordered(shares(c.importance()))
+	}
+	if d, ok := chosen.model.(interface{ parameters() json.RawMessage }); ok {
+		card.Parameters = d.parameters()
+	}
+	kept, err := newChecked(chosen.model, &p.Train[len(p.Train)-1].Frame)
+	if err != nil {
+		return nil, err
+	}
+	artifact, err := kept.Save()
+	if err != nil {
+		return nil, err
+	}
+	card.Version, err = versionOf(card, artifact)
+	if err != nil {
+		return nil, err
+	}
+	return &Trained{Model: kept, Artifact: artifact, Card: card}, nil
+}
+
+// versionOf derives a version from the target, the newest cut and the content: churn-2011-10-01-1f3a9c2e.
+func versionOf(c Card, artifact []byte) (string, error) {
+	doc, err := json.Marshal(c)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	h.Write(artifact)
+	h.Write(doc)
+	date := c.TestAsOf
+	if date == "" {
+		date = slices.Max(c.TrainAsOf)
+	}
+	return fmt.Sprintf("%s-%s-%s", c.Target, date, hex.EncodeToString(h.Sum(nil)[:4])), nil
+}
+
+// ordered lists shares, largest first.
+func ordered(m map[string]float64) []Importance {
+	var out []Importance
+	for name, v := range m {
+		out = append(out, Importance{name, v})
+	}
+	slices.SortFunc(out, func(a, b Importance) int {
+		return cmp.Or(cmp.Compare(b.Share, a.Share), cmp.Compare(a.Feature, b.Feature))
+	})
+	return out
+}
