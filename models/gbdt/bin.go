@@ -1,0 +1,145 @@
+package gbdt
+
+import (
+	"math"
+	"slices"
+	"sort"
+)
+
+// missing is the bin of NaN, and of categorical levels that training did not see.
+const missing = 255
+
+// sampleRows bounds how many rows decide on the edges.
+const sampleRows = 200_000
+
+// bins turns the values of one feature into 0..254, or missing.
+type bins struct {
+	Edges  []float64 // numeric: value ≤ Edges[b] is in bin ≤ b; the last bin has no edge
+	Levels []float64 // categorical: Levels[b] is the code of bin b
+	sorted []int32   // categorical: bins in the order of their codes
+	Cat    bool
+}
+
+// newBins decides on the bins of one feature from an evenly spaced sample of its rows.
+func newBins(values []float64, maxBins int, categorical bool) bins {
+	step := max(1, (len(values)+sampleRows-1)/sampleRows)
+	sample := make([]float64, 0, len(values)/step+1)
+	for i := 0; i < len(values); i += step {
+		if v := values[i]; !math.IsNaN(v) {
+			sample = append(sample, v+0) // −0 becomes 0
+		}
+	}
+	slices.Sort(sample)
+	distinct, counts := runs(sample)
+	if categorical {
+		return levelBins(distinct, counts, maxBins)
+	}
+	return bins{Edges: edges(distinct, counts, len(sample), maxBins)}
+}
+
+func runs(sorted []float64) (distinct []float64, counts []int) {
+	for i, v := range sorted {
+		if i == 0 || v != sorted[i-1] {
+			distinct, counts = append(distinct, v), append(counts, 0)
+		}
+		counts[len(counts)-1]++
+	}
+	return distinct, counts
+}
+
+// edges returns the upper edges of at most maxBins bins: midpoints when the distinct values fit, else equal counts where a value that
+// fills a bin alone keeps one of its own.
+func edges(distinct []float64, counts []int, total, maxBins int) []float64 {
+	var out []float64
+	if len(distinct) <= maxBins {
+		for i := 1; i < len(distinct); i++ {
+			out = append(out, middle(distinct[i-1], distinct[i]))
+		}
+		return out
+	}
+	in, rest, left := 0, total, maxBins
+	big := float64(total) / float64(maxBins)
+	for i := 0; i < len(distinct)-1 && left > 1; i++ {
+		in += counts[i]
+		if float64(in)*float64(left) >= float64(rest) || float64(counts[i+1]) >= big {
+			out = append(out, middle(distinct[i], distinct[i+1]))
+			rest, left, in = rest-in, left-1, 0
+		}
+	}
+	return out
+}
+
+// middle returns a number that is at least a and less than b.
+func middle(a, b float64) float64 {
+	m := a/2 + b/2
+	if !(m >= a) || !(m < b) {
+		return a
+	}
+	return m
+}
+
+// levelBins gives the most frequent levels a bin each.
+func levelBins(distinct []float64, counts []int, maxBins int) bins {
+	order := make([]int, len(distinct))
+	for i := range order {
+		order[i] = i
+	}
+	sort.SliceStable(order, func(a, b int) bool { return counts[order[a]] > counts[order[b]] })
+	b := bins{Cat: true}
+	for _, i := range order[:min(len(order), maxBins)] {
+		b.Levels = append(b.Levels, distinct[i])
+	}
+	b.index()
+	return b
+}
+
+// index makes the lookup of levels by code.
+func (b *bins) index() {
+	b.sorted = make([]int32, len(b.Levels))
+	for i := range b.sorted {
+		b.sorted[i] = int32(i)
+	}
+	slices.SortFunc(b.sorted, func(x, y int32) int {
+		switch {
+		case b.Levels[x] < b.Levels[y]:
+			return -1
+		case b.Levels[x] > b.Levels[y]:
+			return 1
+		}
+		return 0
+	})
+}
+
+// of returns the bin of a value.
+func (b *bins) of(v float64) uint8 {
+	if v != v {
+		return missing
+	}
+	if b.Cat {
+		i := sort.Search(len(b.sorted), func(i int) bool { return b.Levels[b.sorted[i]] >= v })
+		if i < len(b.sorted) && b.Levels[b.sorted[i]] == v {
+			return uint8(b.sorted[i])
+		}
+		return missing
+	}
+	// Branch-light lower bound: the first edge that is not below v.
+	base, n := 0, len(b.Edges)
+	for n > 0 {
+		half := n >> 1
+		if b.Edges[base+half] < v {
+			base += half + 1
+			n -= half + 1
+		} else {
+			n = half
+		}
+	}
+	return uint8(base)
+}
+
+// count returns how many bins there are, missing aside.
+func (b *bins) count() int {
+	if b.Cat {
+		return len(b.Levels)
+	}
+	return len(b.Edges) + 1
+}

@@ -1,0 +1,172 @@
+package gbdt
+
+import (
+	"math"
+	"sync"
+)
+
+// wordFeatures is how many feature bins share one uint64 word of a row.
+const wordFeatures = 8
+
+// binned is a table of bins: words[w][i] holds the bins of features 8w … 8w+7 of row i, the lowest byte first.
+type binned struct {
+	rows     int
+	features int
+	words    [][]uint64
+}
+
+// newBinned bins a table.
+func newBinned(d *Data, all []bins, threads int) *binned {
+	b := &binned{rows: len(d.Y), features: len(d.Names), words: make([][]uint64, (len(d.Names)+wordFeatures-1)/wordFeatures)}
+	parallel(len(b.words), threads, func(w int) {
+		word := make([]uint64, b.rows)
+		for k := 0; k < wordFeatures && w*wordFeatures+k < b.features; k++ {
+			j := w*wordFeatures + k
+			for i, v := range d.Values[j] {
+				word[i] |= uint64(all[j].of(v)) << (8 * k)
+			}
+		}
+		b.words[w] = word
+	})
+	return b
+}
+
+// bin returns the bin of one cell.
+func (b *binned) bin(row int32, feature int) uint8 {
+	return uint8(b.words[feature/wordFeatures][row] >> (8 * (feature % wordFeatures)))
+}
+
+// packed is Σg in the high and Σh in the low 32 bits, as integers; sums of it are exact in any order.
+type packed = int64
+
+func unpack(x packed) (g int32, h uint32) { return int32(x >> 32), uint32(x) }
+
+// histogram holds the packed sums of one leaf: 256 for each feature, eight features a block.
+type histogram [][wordFeatures * 256]packed
+
+// scale turns the gradients of one tree into integers: Σ|g| stays below 2³⁰ and Σh below 2³¹, so no half overflows.
+type scale struct{ g, h float64 }
+
+// newScale sums in blocks of fixed size, so that the scale does not depend on threads.
+func newScale(g, h []float64) scale {
+	var sumG, sumH float64
+	for i := range g {
+		sumG += math.Abs(g[i])
+		sumH += h[i]
+	}
+	n := float64(len(g))
+	return scale{g: (1<<30 - n) / max(sumG, 1e-300), h: (1<<31 - n) / max(sumH, 1e-300)}
+}
+
+func (s scale) pack(g, h float64) packed {
+	return packed(math.RoundToEven(g*s.g))<<32 + packed(uint32(math.RoundToEven(h*s.h)))
+}
+
+// chunkRows is how many rows one goroutine sums at a time.
+const chunkRows = 16384
+
+// build adds the rows of a leaf to a cleared histogram. sums[i] belongs to rows[i].
+func (b *binned) build(into histogram, rows []int32, sums []packed, threads int, spare func() histogram) {
+	clear(into)
+	chunks := (len(rows) + chunkRows - 1) / chunkRows
+	if threads <= 1 || chunks < 2 {
+		b.add(into, rows, sums)
+		return
+	}
+	parts := min(threads, chunks)
+	partial := make([]histogram, parts)
+	var wait sync.WaitGroup
+	for p := range parts {
+		from, to := len(rows)*p/parts, len(rows)*(p+1)/parts
+		partial[p] = into
+		if p > 0 {
+			partial[p] = spare()
+			clear(partial[p])
+		}
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			b.add(partial[p], rows[from:to], sums[from:to])
+		}()
+	}
+	wait.Wait()
+	for _, other := range partial[1:] {
+		for w := range into {
+			for k := range into[w] {
+				into[w][k] += other[w][k]
+			}
+		}
+	}
+}
+
+func (b *binned) add(into histogram, rows []int32, sums []packed) {
+	for w, words := range b.words {
+		if b.features-w*wordFeatures > 4 {
+			add8(&into[w], words, rows, sums)
+		} else {
+			add4(&into[w], words, rows, sums)
+		}
+	}
+}
+
+func add8(h *[wordFeatures * 256]packed, words []uint64, rows []int32, sums []packed) {
+	sums = sums[:len(rows)]
+	for i, r := range rows {
+		v, s := words[r], sums[i]
+		h[0*256+int(uint8(v))] += s
+		h[1*256+int(uint8(v>>8))] += s
+		h[2*256+int(uint8(v>>16))] += s
+		h[3*256+int(uint8(v>>24))] += s
+		h[4*256+int(uint8(v>>32))] += s
+		h[5*256+int(uint8(v>>40))] += s
+		h[6*256+int(uint8(v>>48))] += s
+		h[7*256+int(uint8(v>>56))] += s
+	}
+}
+
+func add4(h *[wordFeatures * 256]packed, words []uint64, rows []int32, sums []packed) {
+	sums = sums[:len(rows)]
+	for i, r := range rows {
+		v, s := words[r], sums[i]
+		h[0*256+int(uint8(v))] += s
+		h[1*256+int(uint8(v>>8))] += s
+		h[2*256+int(uint8(v>>16))] += s
+		h[3*256+int(uint8(v>>24))] += s
+	}
+}
+
+// subtract sets into to parent − child.
+func subtract(into, parent, child histogram) {
+	for w := range into {
+		a, p, c := &into[w], &parent[w], &child[w]
+		for k := range a {
+			a[k] = p[k] - c[k]
+		}
+	}
+}
+
+// parallel runs f(0) … f(n−1) on at most threads goroutines.
+func parallel(n, threads int, f func(int)) {
+	if threads <= 1 || n < 2 {
+		for i := range n {
+			f(i)
+		}
+		return
+	}
+	var wait sync.WaitGroup
+	next := make(chan int, n)
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	for range min(threads, n) {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			for i := range next {
+				f(i)
+			}
+		}()
+	}
+	wait.Wait()
+}

@@ -1,0 +1,118 @@
+package gbdt
+
+import (
+	"math"
+	"slices"
+)
+
+// gradients fills g and h with the first and second derivative of the loss by the raw score, times the weight.
+func (p *Params) gradients(d *Data, score, g, h []float64) {
+	for i, y := range d.Y {
+		s, w := score[i], 1.0
+		if d.Weights != nil {
+			w = d.Weights[i]
+		}
+		switch p.Objective {
+		case Logistic:
+			q := sigmoid(s)
+			g[i], h[i] = w*(q-y), w*q*(1-q)
+		case L2:
+			g[i], h[i] = w*(s-y), w
+		case Poisson:
+			e := math.Exp(s)
+			g[i], h[i] = w*(e-y), w*e*math.Exp(0.7)
+		case Gamma:
+			e := y * math.Exp(-s)
+			g[i], h[i] = w*(1-e), w*e
+		case Tweedie:
+			a, b := math.Exp((1-p.Power)*s), math.Exp((2-p.Power)*s)
+			g[i], h[i] = w*(b-y*a), w*((2-p.Power)*b-y*(1-p.Power)*a)
+		case Quantile:
+			g[i], h[i] = -w*p.Alpha, w
+			if s >= y {
+				g[i] = w * (1 - p.Alpha)
+			}
+		}
+	}
+}
+
+// loss returns the mean loss of raw scores.
+func (p *Params) loss(d *Data, score []float64) float64 {
+	var sum, total float64
+	for i, y := range d.Y {
+		s, w := score[i], 1.0
+		if d.Weights != nil {
+			w = d.Weights[i]
+		}
+		var l float64
+		switch p.Objective {
+		case Logistic:
+			l = softplus(s) - y*s
+		case L2:
+			l = (s - y) * (s - y) / 2
+		case Poisson:
+			l = math.Exp(s) - y*s
+		case Gamma:
+			l = s + y*math.Exp(-s)
+		case Tweedie:
+			l = math.Exp((2-p.Power)*s)/(2-p.Power) - y*math.Exp((1-p.Power)*s)/(1-p.Power)
+		case Quantile:
+			l = max(p.Alpha*(y-s), (p.Alpha-1)*(y-s))
+		}
+		sum, total = sum+w*l, total+w
+	}
+	return sum / total
+}
+
+// start returns the constant raw score that is best on its own.
+func (p *Params) start(d *Data) float64 {
+	var sum, total float64
+	for i, y := range d.Y {
+		w := 1.0
+		if d.Weights != nil {
+			w = d.Weights[i]
+		}
+		sum, total = sum+w*y, total+w
+	}
+	mean := sum / total
+	switch p.Objective {
+	case Logistic:
+		mean = min(max(mean, 1e-9), 1-1e-9)
+		return math.Log(mean) - math.Log1p(-mean)
+	case Poisson, Gamma, Tweedie:
+		return math.Log(max(mean, 1e-9))
+	case Quantile:
+		return quantile(slices.Clone(d.Y), p.Alpha)
+	}
+	return mean
+}
+
+// output turns a raw score into a prediction.
+func (o Objective) output(s float64) float64 {
+	switch o {
+	case Logistic:
+		return sigmoid(s)
+	case Poisson, Gamma, Tweedie:
+		return math.Exp(s)
+	}
+	return s
+}
+
+func sigmoid(s float64) float64 {
+	if s >= 0 {
+		return 1 / (1 + math.Exp(-s))
+	}
+	e := math.Exp(s)
+	return e / (1 + e)
+}
+
+func softplus(s float64) float64 { return max(s, 0) + math.Log1p(math.Exp(-math.Abs(s))) }
+
+// quantile returns the α-quantile of values, which it sorts.
+func quantile(values []float64, alpha float64) float64 {
+	slices.Sort(values)
+	at := alpha * float64(len(values)-1)
+	lo := int(at)
+	hi := min(lo+1, len(values)-1)
+	return values[lo] + (at-float64(lo))*(values[hi]-values[lo])
+}

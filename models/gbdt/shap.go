@@ -1,0 +1,273 @@
+package gbdt
+
+import "math"
+
+// The Shapley value of feature i in one leaf of value v, with path-dependent feature perturbation (Lundberg, Erion, Lee 2018, "Consistent
+// individualized feature attribution for tree ensembles"), is
+//
+//	φᵢ = v·(oᵢ − rᵢ)·∫₀¹ Πⱼ≠ᵢ (oⱼ·t + rⱼ·(1 − t)) dt
+//
+// where j runs over the distinct features of the leaf's path, oⱼ is 1 when the row meets all of the path's conditions on j, and rⱼ is the
+// product of the cover fractions of those conditions. The integrand is a polynomial of degree d − 1, so a Gauss-Legendre rule of ⌈d/2⌉
+// points is exact. It depends on the row through the d bits o alone, so within a block of rows every mask of bits that occurs is computed once.
+
+// tableBits bounds the leaves whose masks index a table; longer paths are computed row by row.
+const tableBits = 14
+
+// explainRows is how many rows are explained at a time.
+const explainRows = 4096
+
+// condition is what one leaf's path asks of one feature.
+type condition struct {
+	feature int32
+	lo, hi  uint8 // numeric: bins lo … hi
+	missing bool
+	cat     bool
+	levels  levelSet
+	r       float64
+}
+
+func (c *condition) holds(b uint8) bool {
+	if b == missing {
+		return c.missing
+	}
+	if c.cat {
+		return c.levels.has(b)
+	}
+	return b >= c.lo && b <= c.hi
+}
+
+// shapLeaf is one leaf with its conditions.
+type shapLeaf struct {
+	value      float64
+	conditions []condition
+}
+
+// explainer holds every leaf of a model.
+type explainer struct {
+	leaves   []shapLeaf
+	expected float64 // mean raw score over the training rows, by cover
+	rules    [][]rulePoint
+}
+
+type rulePoint struct{ t, w float64 }
+
+func newExplainer(m *Model) *explainer {
+	e := &explainer{expected: m.Base}
+	longest := 1
+	for i := range m.trees {
+		e.walk(m, &m.trees[i], 0, nil)
+	}
+	for i := range e.leaves {
+		l := &e.leaves[i]
+		longest = max(longest, len(l.conditions))
+		share := l.value
+		for _, c := range l.conditions {
+			share *= c.r
+		}
+		e.expected += share
+	}
+	e.rules = make([][]rulePoint, (longest+1)/2+1)
+	for n := 1; n < len(e.rules); n++ {
+		e.rules[n] = gaussLegendre(n)
+	}
+	return e
+}
+
+// walk collects the leaves below a node.
+func (e *explainer) walk(m *Model, t *tree, at int, path []condition) {
+	n := &t.nodes[at]
+	if n.leaf(at) {
+		e.leaves = append(e.leaves, shapLeaf{value: n.Value, conditions: append([]condition(nil), path...)})
+		return
+	}
+	for _, side := range []struct {
+		left  bool
+		child int32
+	}{{true, n.Left}, {false, n.Right}} {
+		next := append([]condition(nil), path...)
+		k := -1
+		for i := range next {
+			if next[i].feature == n.Feature {
+				k = i
+			}
+		}
+		if k < 0 {
+			all := levelSet{math.MaxUint64, math.MaxUint64, math.MaxUint64, math.MaxUint64}
+			next = append(next, condition{feature: n.Feature, hi: 254, missing: true, cat: n.Cat, levels: all, r: 1})
+			k = len(next) - 1
+		}
+		c := &next[k]
+		if n.Cover > 0 {
+			c.r *= t.nodes[side.child].Cover / n.Cover
+		}
+		c.missing = c.missing && n.MissingLeft == side.left
+		switch {
+		case n.Cat && side.left:
+			for i := range c.levels {
+				c.levels[i] &= n.Levels[i]
+			}
+		case n.Cat:
+			for i := range c.levels {
+				c.levels[i] &^= n.Levels[i]
+			}
+		case side.left:
+			c.hi = min(c.hi, n.Bin)
+		default:
+			if n.Bin == 254 {
+				c.lo, c.hi = 255, 0 // nothing known is above the last bin
+			} else {
+				c.lo = max(c.lo, n.Bin+1)
+			}
+		}
+		e.walk(m, t, int(side.child), next)
+	}
+}
+
+// contributions fills phi[k] for the leaf's k-th condition, given the mask of those that hold.
+func (e *explainer) contributions(l *shapLeaf, mask uint64, phi []float64) {
+	d := len(l.conditions)
+	phi = phi[:d]
+	clear(phi)
+	var prefix, factor [maxDepth + 1]float64
+	for _, p := range e.rules[(d+1)/2] {
+		prefix[0] = 1
+		for k := range d {
+			factor[k] = l.conditions[k].r*(1-p.t) + float64(mask>>k&1)*p.t
+			prefix[k+1] = prefix[k] * factor[k]
+		}
+		suffix := p.w
+		for k := d - 1; k >= 0; k-- {
+			phi[k] += prefix[k] * suffix
+			suffix *= factor[k]
+		}
+	}
+	for k := range phi {
+		phi[k] *= l.value * (float64(mask>>k&1) - l.conditions[k].r)
+	}
+}
+
+// scratch is what explaining one block of rows needs.
+type scratch struct {
+	cells  [][]uint8   // by feature
+	phi    [][]float64 // by feature
+	masks  []uint64
+	table  []float64 // [condition][mask]
+	filled []uint32  // by mask: the leaf (plus one) whose values the table holds
+	one    [maxDepth]float64
+}
+
+func newScratch(features int) *scratch {
+	s := &scratch{cells: make([][]uint8, features), phi: make([][]float64, features), masks: make([]uint64, explainRows)}
+	for j := range features {
+		s.cells[j], s.phi[j] = make([]uint8, explainRows), make([]float64, explainRows)
+	}
+	return s
+}
+
+// block adds every leaf's contributions for the first n rows of the scratch.
+func (e *explainer) block(s *scratch, n int) {
+	for i := range e.leaves {
+		l := &e.leaves[i]
+		d := len(l.conditions)
+		masks := s.masks[:n]
+		clear(masks)
+		for k := range l.conditions {
+			c := &l.conditions[k]
+			var bit [256]uint64
+			for b := range bit {
+				if c.holds(uint8(b)) {
+					bit[b] = 1 << k
+				}
+			}
+			cells := s.cells[c.feature][:n]
+			for r := range masks {
+				masks[r] |= bit[cells[r]]
+			}
+		}
+		if d > tableBits {
+			for r, mask := range masks {
+				e.contributions(l, mask, s.one[:])
+				for k := range d {
+					s.phi[l.conditions[k].feature][r] += s.one[k]
+				}
+			}
+			continue
+		}
+		size := 1 << d
+		if need := d * size; len(s.table) < need {
+			s.table = make([]float64, need)
+		}
+		if len(s.filled) < size {
+			s.filled = make([]uint32, size)
+		}
+		stamp, filled := uint32(i)+1, s.filled
+		for _, mask := range masks {
+			if filled[mask] != stamp {
+				filled[mask] = stamp
+				e.contributions(l, mask, s.one[:])
+				for k := range d {
+					s.table[k*size+int(mask)] = s.one[k]
+				}
+			}
+		}
+		for k := range d {
+			phi, values := s.phi[l.conditions[k].feature][:n], s.table[k*size:][:size]
+			for r, mask := range masks {
+				phi[r] += values[mask]
+			}
+		}
+	}
+	clear(s.filled)
+}
+
+// Contributions fills phi[i][j] with the exact Shapley value of feature j for row i, on the raw score; their sum and Expected make the
+// raw score.
+func (m *Model) Contributions(columns [][]float64, phi [][]float64) error {
+	if err := m.fits(columns, len(phi)); err != nil {
+		return err
+	}
+	s := newScratch(len(m.Names))
+	for from := 0; from < len(phi); from += explainRows {
+		n := min(explainRows, len(phi)-from)
+		for j := range m.bins {
+			clear(s.phi[j])
+			for i, v := range columns[j][from : from+n] {
+				s.cells[j][i] = m.bins[j].of(v)
+			}
+		}
+		m.shap.block(s, n)
+		for i := range n {
+			for j := range s.phi {
+				phi[from+i][j] = s.phi[j][i]
+			}
+		}
+	}
+	return nil
+}
+
+// Expected is the mean raw score over the training rows, by cover: what contributions start from.
+func (m *Model) Expected() float64 { return m.shap.expected }
+
+// gaussLegendre returns the n-point rule on [0, 1], by Newton's method on the Legendre polynomial.
+func gaussLegendre(n int) []rulePoint {
+	points := make([]rulePoint, n)
+	for i := range points {
+		x := math.Cos(math.Pi * (float64(i) + 0.75) / (float64(n) + 0.5))
+		var slope float64
+		for range 100 {
+			p, before := 1.0, 0.0
+			for k := 1; k <= n; k++ {
+				p, before = ((2*float64(k)-1)*x*p-(float64(k)-1)*before)/float64(k), p
+			}
+			slope = float64(n) * (x*p - before) / (x*x - 1)
+			move := p / slope
+			x -= move
+			if math.Abs(move) < 1e-16 {
+				break
+			}
+		}
+		points[i] = rulePoint{t: (1 - x) / 2, w: 1 / ((1 - x*x) * slope * slope)}
+	}
+	return points
+}
