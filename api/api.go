@@ -4,10 +4,15 @@ package api
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/gin-gonic/gin"
 
 	"perennial/experiments"
 	"perennial/experiments/sqlstore"
@@ -19,6 +24,7 @@ import (
 type Options struct {
 	Shop        features.Shop
 	Now         func() time.Time
+	Simulated   bool // Now is a configured clock
 	Logger      *slog.Logger
 	CORSOrigins []string
 	Version     string // of the build
@@ -29,6 +35,7 @@ type Options struct {
 	Reload   func(context.Context) error  // recompiles after a write, so that the writer's next request sees it
 	Profiles func() *features.Profiles    // newest scores and features
 	Upstream func(flag string) bool       // kill switches of an upstream Unleash; nil when none is configured
+	Unready  func() string                // why the server cannot take events yet; "" or nil when it can
 
 	Results func(ctx context.Context, key string, q ResultsQuery) (any, error) // CONTRACT §5 results document
 	Look    func(ctx context.Context, key string) (any, error)                 // records a look
@@ -47,11 +54,72 @@ type ResultsQuery struct {
 	Until   string
 }
 
-// Server is the handler and what it keeps in memory.
-type Server struct{ o Options }
+// Server is the handler and what it keeps in memory. It is safe for concurrent use.
+type Server struct {
+	o        Options
+	log      *slog.Logger
+	engine   *gin.Engine
+	huma     huma.API
+	openapi  []byte
+	count    *counters
+	cors     map[string]bool // nil: every origin
+	access   map[string]role // "GET /v1/experiments" → who may
+	keys     atomic.Pointer[keyring]
+	optedOut atomic.Pointer[map[string]bool]
+	plan     atomic.Pointer[plan]
+	sorted   ordered
+	stages   counted
+}
 
-// New builds the server.
-func New(o Options) (*Server, error) { panic("api: New") }
+// New builds the server and loads the keys. Call Refresh whenever the control store's version moves.
+func New(o Options) (*Server, error) {
+	if o.Store == nil || o.Lake == nil || o.Snapshot == nil {
+		return nil, errors.New("api: Store, Lake and Snapshot are needed")
+	}
+	s := &Server{o: o, log: o.Logger, count: newCounters(), access: map[string]role{}}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.keys.Store(&keyring{})
+	s.optedOut.Store(&map[string]bool{})
+	if len(o.CORSOrigins) > 0 {
+		s.cors = map[string]bool{}
+		for _, origin := range o.CORSOrigins {
+			s.cors[origin] = true
+		}
+		if s.cors["*"] {
+			s.cors = nil
+		}
+	}
+	s.route()
+	return s, s.Refresh(context.Background())
+}
+
+// Refresh loads keys and refusals of personalisation again.
+func (s *Server) Refresh(ctx context.Context) error {
+	keys, err := s.o.Store.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	out, err := s.o.Store.OptedOut(ctx)
+	if err != nil {
+		return err
+	}
+	ring := newKeyring(keys, *s.keys.Load())
+	s.keys.Store(&ring)
+	s.optedOut.Store(&out)
+	return nil
+}
 
 // Handler returns the root handler.
-func (s *Server) Handler() http.Handler { panic("api: Handler") }
+func (s *Server) Handler() http.Handler { return s.engine }
+
+// reload makes the caller's next request see her write.
+func (s *Server) reload(ctx context.Context) error {
+	if s.o.Reload != nil {
+		if err := s.o.Reload(ctx); err != nil {
+			return err
+		}
+	}
+	return s.Refresh(ctx)
+}

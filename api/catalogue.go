@@ -1,0 +1,63 @@
+package api
+
+import (
+	"context"
+
+	"perennial/experiments"
+)
+
+// manageCatalogue registers layers, holdouts, offers and metrics: lists, and creation or replacement by key.
+func (s *Server) manageCatalogue() {
+	type layers struct {
+		Layers []experiments.Layer `json:"layers"`
+	}
+	type holdouts struct {
+		Holdouts []experiments.Holdout `json:"holdouts"`
+	}
+	type offers struct {
+		Offers []experiments.Offer `json:"offers"`
+	}
+	type metrics struct {
+		Metrics []experiments.MetricDef `json:"metrics"`
+	}
+	const tag = "catalogue"
+	manageOp(s, insight, tag, "GET", "/v1/layers", "list-layers", "Every layer", func(ctx context.Context, _ *none) (*body[layers], error) {
+		list, err := s.o.Store.Layers(ctx)
+		return &body[layers]{layers{orEmpty(list)}}, err
+	})
+	manageOp(s, writers, tag, "POST", "/v1/layers", "put-layer", "Create or replace a layer", func(ctx context.Context, in *struct{ Body experiments.Layer }) (*body[*experiments.Layer], error) {
+		out, err := s.o.Store.PutLayer(ctx, in.Body, callerOf(ctx).By())
+		return stored(ctx, s, out, err)
+	}, created)
+	manageOp(s, insight, tag, "GET", "/v1/holdouts", "list-holdouts", "Every holdout", func(ctx context.Context, _ *none) (*body[holdouts], error) {
+		list, err := s.o.Store.Holdouts(ctx)
+		return &body[holdouts]{holdouts{orEmpty(list)}}, err
+	})
+	manageOp(s, writers, tag, "POST", "/v1/holdouts", "put-holdout", "Create or replace a holdout", func(ctx context.Context, in *struct{ Body experiments.Holdout }) (*body[*experiments.Holdout], error) {
+		out, err := s.o.Store.PutHoldout(ctx, in.Body, callerOf(ctx).By())
+		return stored(ctx, s, out, err)
+	}, created)
+	manageOp(s, insight, tag, "GET", "/v1/offers", "list-offers", "The promotions of the catalogue", func(ctx context.Context, _ *none) (*body[offers], error) {
+		list, err := s.o.Store.Offers(ctx)
+		return &body[offers]{offers{orEmpty(list)}}, err
+	})
+	manageOp(s, writers, tag, "POST", "/v1/offers", "put-offer", "Create or replace an offer", func(ctx context.Context, in *struct{ Body experiments.Offer }) (*body[*experiments.Offer], error) {
+		out, err := s.o.Store.PutOffer(ctx, in.Body, callerOf(ctx).By())
+		return stored(ctx, s, out, err)
+	}, created)
+	manageOp(s, insight, tag, "GET", "/v1/metrics", "list-metrics", "Built-in and own metrics", func(ctx context.Context, _ *none) (*body[metrics], error) {
+		list, err := s.o.Store.MetricDefs(ctx)
+		return &body[metrics]{metrics{orEmpty(list)}}, err
+	})
+	manageOp(s, writers, tag, "POST", "/v1/metrics", "put-metric", "Create or replace a metric", func(ctx context.Context, in *struct{ Body experiments.MetricDef }) (*body[*experiments.MetricDef], error) {
+		out, err := s.o.Store.PutMetric(ctx, in.Body, callerOf(ctx).By())
+		return stored(ctx, s, out, err)
+	}, created)
+}
+
+func stored[T any](ctx context.Context, s *Server, out T, err error) (*body[T], error) {
+	if err != nil {
+		return nil, err
+	}
+	return &body[T]{out}, s.reload(ctx)
+}

@@ -1,0 +1,178 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"perennial/experiments"
+	"perennial/experiments/sqlstore"
+)
+
+// none is an operation without input beyond its path.
+type none struct{}
+
+// keyed is an operation on one object by key.
+type keyed struct {
+	Key string `path:"key" doc:"Key of the object" maxLength:"128"`
+}
+
+// body is an answer that is only a body.
+type body[T any] struct{ Body T }
+
+// tagged is one experiment with its ETag.
+type tagged struct {
+	ETag string `header:"ETag" doc:"The revision: send it in If-Match"`
+	Body *experiments.Experiment
+}
+
+func withTag(e *experiments.Experiment, err error) (*tagged, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &tagged{ETag: etagOf(e.Revision), Body: e}, nil
+}
+
+func created(op *huma.Operation)   { op.DefaultStatus = http.StatusCreated }
+func noContent(op *huma.Operation) { op.DefaultStatus = http.StatusNoContent }
+func describe(text string) func(*huma.Operation) {
+	return func(op *huma.Operation) { op.Description = text + " " + op.Description }
+}
+
+// manage registers the management doors.
+func (s *Server) manage() {
+	s.manageExperiments()
+	s.manageCatalogue()
+	s.manageAdministration()
+	s.manageCustomers()
+	s.manageModels()
+}
+
+// changeInput is an action on an experiment.
+type changeInput[T any] struct {
+	keyed
+	IfMatch string `header:"If-Match" doc:"ETag of the revision that was read; 412 when it has changed since"`
+	Body    *T     `required:"false"`
+}
+
+type (
+	rampBody struct {
+		Coverage float64 `json:"coverage" required:"true" doc:"New share of all buckets, 0 to 1; a ramp only adds units"`
+	}
+	decideBody struct {
+		Variant string `json:"variant" required:"true"`
+		Reason  string `json:"reason,omitempty"`
+	}
+	emptyBody struct{}
+)
+
+func (s *Server) manageExperiments() {
+	type experimentList struct {
+		Experiments []experiments.Experiment `json:"experiments"`
+	}
+	const tag, root = "experiments", "/v1/experiments"
+	manageOp(s, insight, tag, "GET", root, "list-experiments", "Every experiment, newest first", func(ctx context.Context, _ *none) (*body[experimentList], error) {
+		list, err := s.o.Store.List(ctx)
+		return &body[experimentList]{experimentList{orEmpty(list)}}, err
+	})
+	manageOp(s, writers, tag, "POST", root, "create-experiment", "Create a draft", func(ctx context.Context, in *struct{ Body experiments.Definition }) (*tagged, error) {
+		e, err := s.o.Store.Create(ctx, in.Body, callerOf(ctx).By())
+		return s.changed(ctx, e, err)
+	}, created, describe("Salt and allocation are filled in when they are not given; an allocation that is given wins over weights and coverage."))
+	manageOp(s, insight, tag, "GET", root+"/{key}", "get-experiment", "One experiment", func(ctx context.Context, in *keyed) (*tagged, error) {
+		return withTag(s.o.Store.Get(ctx, in.Key))
+	})
+	manageOp(s, writers, tag, "PATCH", root+"/{key}", "patch-experiment", "Change a definition by merge patch (RFC 7386)", func(ctx context.Context, in *changeInput[map[string]any]) (*tagged, error) {
+		return s.change(ctx, in.Key, "patch", in.IfMatch, in.Body)
+	}, describe("New weights keep every enrolled unit that can stay."))
+	for action, summary := range map[string]string{"start": "Start a draft, or start again", "stop": "Stop: everybody gets the control", "archive": "Put a stopped experiment away"} {
+		manageOp(s, writers, tag, "POST", root+"/{key}/"+action, action+"-experiment", summary, func(ctx context.Context, in *changeInput[emptyBody]) (*tagged, error) {
+			return s.change(ctx, in.Key, action, in.IfMatch, nil)
+		})
+	}
+	manageOp(s, writers, tag, "POST", root+"/{key}/ramp", "ramp-experiment", "Raise the coverage", func(ctx context.Context, in *changeInput[rampBody]) (*tagged, error) {
+		return s.change(ctx, in.Key, "ramp", in.IfMatch, in.Body)
+	})
+	manageOp(s, writers, tag, "POST", root+"/{key}/decide", "decide-experiment", "Record the decision of a person", func(ctx context.Context, in *changeInput[decideBody]) (*tagged, error) {
+		return s.change(ctx, in.Key, "decide", in.IfMatch, in.Body)
+	})
+	manageOp(s, readers, tag, "GET", root+"/{key}/revisions", "list-revisions", "Every stored revision, oldest first", func(ctx context.Context, in *keyed) (*body[struct {
+		Revisions []experiments.Experiment `json:"revisions"`
+	}], error) {
+		list, err := s.o.Store.Revisions(ctx, in.Key)
+		out := &body[struct {
+			Revisions []experiments.Experiment `json:"revisions"`
+		}]{}
+		out.Body.Revisions = orEmpty(list)
+		return out, err
+	})
+	manageOp(s, readers, tag, "GET", root+"/{key}/looks", "list-looks", "The recorded looks, oldest first", func(ctx context.Context, in *keyed) (*body[struct {
+		Looks []sqlstore.Look `json:"looks"`
+	}], error) {
+		out := &body[struct {
+			Looks []sqlstore.Look `json:"looks"`
+		}]{}
+		if _, err := s.o.Store.Get(ctx, in.Key); err != nil {
+			return nil, err
+		}
+		list, err := s.o.Store.Looks(ctx, in.Key)
+		out.Body.Looks = orEmpty(list)
+		return out, err
+	})
+	manageOp(s, writers, tag, "POST", root+"/{key}/look", "record-look", "Record a look of a sequential experiment", func(ctx context.Context, in *keyed) (*body[any], error) {
+		if s.o.Look == nil {
+			return nil, problem(http.StatusServiceUnavailable, "looks are not available on this server")
+		}
+		doc, err := s.o.Look(ctx, in.Key)
+		return &body[any]{doc}, err
+	}, describe("A recorded look never changes afterwards; the first crossing stands."))
+	manageOp(s, readers, tag, "GET", root+"/{key}/results", "get-results", "Effects, intervals, profit, health and decision", func(ctx context.Context, in *struct {
+		keyed
+		Segment string `query:"segment" doc:"stage, churn_decile, ltv_decile or channel: one row per value" maxLength:"128"`
+		Metric  string `query:"metric" doc:"Only this metric" maxLength:"128"`
+		Until   string `query:"until" doc:"Facts known up to this time (RFC 3339) or date" maxLength:"64"`
+	}) (*body[any], error) {
+		if s.o.Results == nil {
+			return nil, problem(http.StatusServiceUnavailable, "results are not available on this server")
+		}
+		if _, err := s.o.Store.Get(ctx, in.Key); err != nil {
+			return nil, err
+		}
+		doc, err := s.o.Results(ctx, in.Key, ResultsQuery{Segment: in.Segment, Metric: in.Metric, Until: in.Until})
+		return &body[any]{doc}, err
+	})
+}
+
+// change applies an action and reloads, so that the caller's next assignment sees it.
+func (s *Server) change(ctx context.Context, key, action, ifMatch string, doc any) (*tagged, error) {
+	raw, err := json.Marshal(doc)
+	if err != nil {
+		return nil, err
+	}
+	if string(raw) == "null" {
+		raw = []byte("{}")
+	}
+	if action == "ramp" || action == "decide" || action == "patch" {
+		if string(raw) == "{}" {
+			return nil, invalid("body", "is empty")
+		}
+	}
+	e, err := s.o.Store.Change(ctx, key, action, raw, revisionOf(ifMatch), callerOf(ctx).By())
+	return s.changed(ctx, e, err)
+}
+
+func (s *Server) changed(ctx context.Context, e *experiments.Experiment, err error) (*tagged, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &tagged{ETag: etagOf(e.Revision), Body: e}, s.reload(ctx)
+}
+
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}

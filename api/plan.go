@@ -1,0 +1,123 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"sort"
+	"sync"
+	"time"
+
+	"perennial/experiments"
+	"perennial/features"
+)
+
+// plan is what the doors derive once from a snapshot of definitions and a snapshot of scores.
+type plan struct {
+	snap     *experiments.Snapshot
+	profiles *features.Profiles
+	keys     []string        // started experiments: what a question without a list asks for
+	own      map[string]bool // attribute names that apps cannot send
+	turns    []time.Time     // instants at which a schedule changes answers, ascending
+	offers   sync.Map        // *experiments.Offer → its JSON
+	version  string          // score version, "" without scores
+}
+
+// current returns the plan of the newest snapshots; nil before the definitions are loaded.
+func (s *Server) current() *plan {
+	snap, profiles := s.o.Snapshot(), s.profiles()
+	if snap == nil {
+		return nil
+	}
+	p := s.plan.Load()
+	if p != nil && p.snap == snap && p.profiles == profiles {
+		return p
+	}
+	p = newPlan(snap, profiles)
+	s.plan.Store(p)
+	return p
+}
+
+func (s *Server) profiles() *features.Profiles {
+	if s.o.Profiles == nil {
+		return nil
+	}
+	return s.o.Profiles()
+}
+
+func newPlan(snap *experiments.Snapshot, profiles *features.Profiles) *plan {
+	p := &plan{snap: snap, profiles: profiles, own: reserved}
+	for _, key := range snap.Keys() {
+		e, ok := snap.Experiment(key)
+		if !ok {
+			continue
+		}
+		if e.Status == experiments.Running || e.Status == experiments.Stopped {
+			p.keys = append(p.keys, key)
+		}
+		for _, t := range []*time.Time{e.StartAt, e.EndAt} {
+			if t != nil {
+				p.turns = append(p.turns, *t)
+			}
+		}
+	}
+	sort.Slice(p.turns, func(i, j int) bool { return p.turns[i].Before(p.turns[j]) })
+	if profiles != nil {
+		p.version = profiles.Version
+		p.own = make(map[string]bool, len(reserved))
+		for name := range reserved {
+			p.own[name] = true
+		}
+		for _, name := range profiles.Columns() {
+			p.own[name] = true
+		}
+	}
+	return p
+}
+
+// offerDoc is what an assignment says of its offer.
+type offerDoc struct {
+	Key       string           `json:"key"`
+	Rules     experiments.Text `json:"rules"`
+	RulesHash string           `json:"rules_hash" doc:"SHA-256 of the rules, so that what was shown can be proved later"`
+	EndsAt    *time.Time       `json:"ends_at"`
+}
+
+func offerOf(o *experiments.Offer) offerDoc {
+	rules, _ := json.Marshal(o.Rules)
+	sum := sha256.Sum256(rules)
+	return offerDoc{Key: o.Key, Rules: o.Rules, RulesHash: hex.EncodeToString(sum[:]), EndsAt: o.EndsAt}
+}
+
+// offer returns the JSON of an offer of the snapshot, encoded once.
+func (p *plan) offer(o *experiments.Offer) []byte {
+	if raw, ok := p.offers.Load(o); ok {
+		return raw.([]byte)
+	}
+	raw, _ := json.Marshal(offerOf(o))
+	p.offers.Store(o, raw)
+	return raw
+}
+
+// etag is the identity of an answer: the definitions, the scores, the schedule, consent and the whole question (as bytes: another spelling is another question).
+func (p *plan) etag(now time.Time, optedOut bool, surface string, parts ...[]byte) string {
+	h := sha256.New()
+	var head [24]byte
+	binary.LittleEndian.PutUint64(head[:], uint64(p.snap.Version()))
+	turn := sort.Search(len(p.turns), func(i int) bool { return p.turns[i].After(now) })
+	binary.LittleEndian.PutUint64(head[8:], uint64(turn))
+	if optedOut {
+		head[16] = 1
+	}
+	h.Write(head[:])
+	h.Write([]byte(surface))
+	h.Write([]byte{0})
+	h.Write([]byte(p.version))
+	for _, part := range parts {
+		h.Write([]byte{0})
+		h.Write(part)
+	}
+	var sum [sha256.Size]byte
+	return `"` + hex.EncodeToString(h.Sum(sum[:0])[:16]) + `"`
+}
