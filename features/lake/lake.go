@@ -3,11 +3,20 @@
 package lake
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/jmoiron/sqlx"
 
 	"perennial/features"
 )
@@ -21,17 +30,41 @@ var ErrBehind = errors.New("the lake is behind")
 // ErrDiskFull is returned by Append when free space is below its reserve; the caller answers 503.
 var ErrDiskFull = errors.New("disk full")
 
+// ErrNotServing is returned by the journal's writers when this process does not own the journal (yet): call Serve first.
+var ErrNotServing = errors.New("the journal is not open")
+
 // Options of Open. The zero value of every optional field is usable.
 type Options struct {
-	Dir    string // the data directory
-	Shop   features.Shop
-	Now    func() time.Time // nil means time.Now; a shop clock for demos
-	Logger *slog.Logger     // nil discards
-	Memory int64            // bytes that DuckDB may use; 0 means 1 GiB
+	Dir       string // the data directory
+	Shop      features.Shop
+	Now       func() time.Time // nil means time.Now; a shop clock for demos
+	Logger    *slog.Logger     // nil discards
+	Memory    int64            // bytes that DuckDB may use; 0 means 1 GiB
+	Reserve   int64            // bytes of free space below which ingest is refused; 0 means 1 GiB
+	MaxTail   int64            // unsealed events above which Append answers ErrBehind; 0 means 2,000,000
+	SealEvery time.Duration    // age of the oldest unsealed event at which the owner seals by itself; 0 means 1 min
+	Grace     time.Duration    // how long a file that compaction replaced stays, leases aside; 0 means 15 min
 }
 
 // Lake is the store of one data directory. It is safe for concurrent use.
-type Lake struct{ o Options }
+type Lake struct {
+	o      Options
+	db     *sqlx.DB
+	lockMu sync.Mutex // orders this process's takers of the lake lock
+	duckMu sync.Mutex
+	duck   *sql.DB
+	leases leases
+	disk   disk
+	seals  seals
+
+	journal atomic.Pointer[journal] // nil unless this process owns it
+	views   exposures
+	kept    keptTable
+	recent  recent
+	server  server
+	counts  counters
+	compact compactor
+}
 
 // Outcome of one event at the door.
 type Outcome uint8
@@ -57,7 +90,11 @@ type Segment struct {
 	Bytes    int64
 	FirstSeq int64
 	LastSeq  int64
-	Checksum string
+	Checksum string // hex sha256
+	Journal  string // id of the journal or import that the sequence numbers belong to
+	Added    int64  // the snapshot that published it: newer than a run's snapshot means that its day is dirty
+
+	minIDDay, maxIDDay features.Day
 }
 
 // Snapshot is a consistent set of segments. Close releases its lease; the files stay readable until then.
@@ -66,6 +103,8 @@ type Snapshot struct {
 	Segments []Segment
 	// Tombstones holds the user ids that were erased and the time up to which their rows are hidden.
 	Tombstones map[string]time.Time
+
+	release func() error
 }
 
 // Paths returns the files of the snapshot.
@@ -77,8 +116,15 @@ func (s *Snapshot) Paths() []string {
 	return paths
 }
 
-// Close releases the lease.
-func (s *Snapshot) Close() error { return nil }
+// Close releases the lease. A second call does nothing.
+func (s *Snapshot) Close() error {
+	if s.release == nil {
+		return nil
+	}
+	release := s.release
+	s.release = nil
+	return release()
+}
 
 // Run is a published, immutable directory: a feature or score snapshot of one date.
 type Run struct {
@@ -90,84 +136,51 @@ type Run struct {
 }
 
 // Open opens lake.db of a data directory, creating it when missing. It does not touch the journal.
-func Open(ctx context.Context, o Options) (*Lake, error) { panic("lake: Open") }
-
-// Close closes everything that is open, sealing nothing.
-func (l *Lake) Close() error { panic("lake: Close") }
-
-// Serve opens the journal as its owner, replays what a crash left, starts the background sealer and listens on DIR/serve.sock.
-// It waits up to wait for another process that holds the journal and then returns ErrBusy.
-func (l *Lake) Serve(ctx context.Context, wait time.Duration) error { panic("lake: Serve") }
-
-// Append makes events durable and returns their outcomes in order; it returns after a synced commit. Only the owner of the
-// journal may call it. ReceivedAt, AvailableAt, IDDay, BizDay and KnownDay are set here. A duplicate is said only after its original is durable.
-func (l *Lake) Append(ctx context.Context, events []features.Event) ([]Status, error) {
-	panic("lake: Append")
+func Open(ctx context.Context, o Options) (*Lake, error) {
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	o.Dir = dir
+	o.Memory = cmp.Or(o.Memory, 1<<30)
+	o.Reserve = cmp.Or(o.Reserve, 1<<30)
+	o.MaxTail = cmp.Or(o.MaxTail, 2_000_000)
+	o.SealEvery = cmp.Or(o.SealEvery, time.Minute)
+	o.Grace = cmp.Or(o.Grace, 15*time.Minute)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	for _, sub := range []string{"lake/tmp", "lake/events", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			return nil, fmt.Errorf("data directory: %w", err)
+		}
+	}
+	l := &Lake{o: o}
+	l.leases.init()
+	l.views.init()
+	if l.db, err = openDB(filepath.Join(dir, "lake.db")); err != nil {
+		return nil, fmt.Errorf("lake.db: %w", err)
+	}
+	if err := l.migrate(ctx); err != nil {
+		return nil, errors.Join(err, l.db.Close())
+	}
+	return l, nil
 }
 
-// Seal makes every event acknowledged before the call visible to Snapshot. It seals in this process when it owns the journal or nobody
-// does, and asks the owner through serve.sock otherwise. Concurrent calls share one seal.
-func (l *Lake) Seal(ctx context.Context) error { panic("lake: Seal") }
-
-// Snapshot returns the newest sealed state with a lease on its files.
-func (l *Lake) Snapshot(ctx context.Context) (*Snapshot, error) { panic("lake: Snapshot") }
-
-// Load imports a batch of already decoded history (AvailableAt = TS + lag) straight into segments, in one transaction, and
-// returns how many were new and how many were there already.
-func (l *Lake) Load(ctx context.Context, events []features.Event) (accepted, duplicate int, err error) {
-	panic("lake: Load")
+// Close writes the exposures that wait, gives back the leases and closes everything that is open, sealing nothing.
+func (l *Lake) Close() error {
+	err := l.stopServing()
+	err = errors.Join(err, l.releaseAll())
+	l.duckMu.Lock()
+	defer l.duckMu.Unlock()
+	if l.duck != nil {
+		err = errors.Join(err, l.duck.Close())
+		l.duck = nil
+	}
+	return errors.Join(err, l.db.Close())
 }
 
-// NewRunDir returns a new empty private directory beside the published runs of a kind; Publish moves it to its final name.
-func (l *Lake) NewRunDir(kind string, asOf features.Day) (string, error) { panic("lake: NewRunDir") }
-
-// Publish fsyncs the directory's files, renames it to its final name and commits it in lake.db. Publishing a version that is already there removes dir and succeeds.
-func (l *Lake) Publish(ctx context.Context, r Run) (Run, error) { panic("lake: Publish") }
-
-// FindRun returns the newest published run of a kind for a date, or of a version when version is not empty; ok is false when there is none.
-func (l *Lake) FindRun(ctx context.Context, kind string, asOf features.Day, version string) (r Run, ok bool, err error) {
-	panic("lake: FindRun")
-}
-
-// Runs returns the published runs of a kind, newest date first.
-func (l *Lake) Runs(ctx context.Context, kind string) ([]Run, error) { panic("lake: Runs") }
-
-// PutRecord stores a small JSON document under (kind, key) in lake.db: models, night steps, jobs.
-func (l *Lake) PutRecord(ctx context.Context, kind, key string, doc any) error {
-	panic("lake: PutRecord")
-}
-
-// Records returns the documents of a kind by key.
-func (l *Lake) Records(ctx context.Context, kind string) (map[string]json.RawMessage, error) {
-	panic("lake: Records")
-}
-
-// Exposure is the first time that a unit met its variant, as written by a single evaluation.
-type Exposure struct {
-	Unit, Experiment, Variant string
-	AllocationRevision        int64
-	PAssign                   float64
-	Policy                    string
-	ScoreVersion              string
-	At                        time.Time
-}
-
-// Expose records an exposure once per unit, experiment and allocation revision. It returns at once; the record is synced within
-// 5 ms, or before it returns when sync is true. It never blocks on a full queue: it counts what it had to drop and the next evaluation writes it again.
-func (l *Lake) Expose(ctx context.Context, e Exposure, sync bool) error { panic("lake: Expose") }
-
-// Kept is a sticky first answer.
-type Kept struct {
-	Variant            string
-	AllocationRevision int64
-	PAssign            float64
-	ScoreVersion       string
-}
-
-// Sticky returns the kept first answer of a unit in an experiment, without a lock and without I/O.
-func (l *Lake) Sticky(experiment, unit string) (Kept, bool) { panic("lake: Sticky") }
-
-// Keep keeps a first answer if there is none yet and returns the one that stands.
-func (l *Lake) Keep(ctx context.Context, experiment, unit string, k Kept) (Kept, error) {
-	panic("lake: Keep")
-}
+func (l *Lake) now() time.Time { return l.o.Now() }

@@ -1,0 +1,250 @@
+package lake
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/zeebo/xxh3"
+
+	"perennial/features"
+)
+
+const (
+	viewShards = 64
+	viewQueue  = 1 << 16 // exposures that wait for the journal, at most
+	viewPause  = 5 * time.Millisecond
+)
+
+// Exposure is the first time that a unit met its variant, as written by a single evaluation.
+type Exposure struct {
+	Unit, Experiment, Variant string
+	AllocationRevision        int64
+	PAssign                   float64
+	Policy                    string
+	ScoreVersion              string
+	At                        time.Time
+}
+
+// exposures are the units that met their variant: a set in memory that every evaluation asks, and a queue that becomes one synced
+// record every 5 ms at most. A crash may lose the last 5 ms, which the next evaluation writes again, since the set dies with it.
+type exposures struct {
+	shards [viewShards]hashSet
+
+	mu      sync.Mutex
+	queue   []Exposure
+	hashes  []uint64
+	flushMu sync.Mutex // one flush at a time, in queue order
+	wake    chan struct{}
+}
+
+func (x *exposures) init() { x.wake = make(chan struct{}, 1) }
+
+// viewHash names a unit's exposure to a revision of an experiment. It is stored, so it must never change.
+func viewHash(unit, experiment string, revision int64) uint64 {
+	h := xxh3.HashStringSeed(unit, xxh3.HashStringSeed(experiment, uint64(revision)))
+	if h == 0 {
+		h = 1
+	}
+	return h
+}
+
+// Exposed reports whether an exposure is recorded, or about to be, without a lock, an allocation or I/O.
+func (l *Lake) Exposed(unit, experiment string, revision int64) bool {
+	h := viewHash(unit, experiment, revision)
+	return l.views.shards[h>>58].has(h)
+}
+
+// Expose records an exposure once per unit, experiment and allocation revision. It returns at once; the record is synced within
+// 5 ms, or before it returns when sync is true (then it errs when it cannot be). It never blocks on a full queue: it counts what it had to drop and the next
+// evaluation writes it again. Before Serve, and while the disk is full, exposures wait in the queue.
+func (l *Lake) Expose(ctx context.Context, e Exposure, sync bool) error {
+	x := &l.views
+	h := viewHash(e.Unit, e.Experiment, e.AllocationRevision)
+	if !x.shards[h>>58].has(h) {
+		x.mu.Lock()
+		switch {
+		case len(x.queue) >= viewQueue:
+			x.mu.Unlock()
+			l.counts.droppedViews.Add(1)
+			return nil
+		case x.shards[h>>58].add(h):
+			x.queue, x.hashes = append(x.queue, e), append(x.hashes, h)
+		}
+		x.mu.Unlock()
+		select {
+		case x.wake <- struct{}{}:
+		default:
+		}
+	}
+	if !sync {
+		return nil
+	}
+	j := l.journal.Load()
+	if j == nil {
+		return ErrNotServing
+	}
+	return l.flushViews(ctx, j)
+}
+
+// flushLoop packs what waits into one record at most every 5 ms until stop is closed.
+func (l *Lake) flushLoop(j *journal, stop <-chan struct{}) {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	<-pause.C
+	for {
+		select {
+		case <-stop:
+			return
+		case <-l.views.wake:
+		}
+		pause.Reset(viewPause)
+		select {
+		case <-stop:
+			return
+		case <-pause.C:
+		}
+		if err := l.flushViews(context.Background(), j); err != nil {
+			l.o.Logger.Warn("exposures wait", "error", err)
+			select { // again when there is room or the journal answers
+			case <-stop:
+				return
+			case <-time.After(time.Second):
+				select {
+				case l.views.wake <- struct{}{}:
+				default:
+				}
+			}
+		}
+	}
+}
+
+// flushViews makes the exposures that wait durable. What cannot be written stays in the queue.
+func (l *Lake) flushViews(ctx context.Context, j *journal) error {
+	x := &l.views
+	x.flushMu.Lock()
+	defer x.flushMu.Unlock()
+	for {
+		x.mu.Lock()
+		n := min(len(x.queue), recordEvents)
+		queue, hashes := x.queue[:n:n], x.hashes[:n:n]
+		x.mu.Unlock()
+		if n == 0 {
+			return nil
+		}
+		if err := l.disk.check(l.o.Dir, l.o.Reserve, j.tailBytes.Load()); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := l.writeViews(j, queue, hashes); err != nil {
+			return err
+		}
+		x.mu.Lock()
+		x.queue, x.hashes = x.queue[n:], x.hashes[n:]
+		if len(x.queue) == 0 {
+			x.queue, x.hashes = nil, nil
+		}
+		x.mu.Unlock()
+	}
+}
+
+// writeViews commits exposures as `Experiment Viewed` events and their hashes in one record.
+func (l *Lake) writeViews(j *journal, queue []Exposure, hashes []uint64) error {
+	f := j.begin(len(queue), l.now())
+	events := make([]features.Event, 0, len(queue))
+	places := make([]int, 0, len(queue))
+	views := make([]byte, 0, 8*len(hashes))
+	for i := range queue {
+		views = binary.BigEndian.AppendUint64(views, hashes[i])
+		e := viewEvent(&queue[i], l.o.Shop.Currency)
+		e.ReceivedAt, e.AvailableAt = f.received, f.received
+		if e.TS.IsZero() || e.TS.After(f.received) {
+			e.TS = f.received
+		}
+		l.setDays(&e)
+		if _, fresh := j.ids.claim(hashID(e.EventID), f.number); fresh {
+			places = append(places, len(events))
+		}
+		events = append(events, e)
+	}
+	err := l.commit(j, f, events, places, views)
+	if err != nil {
+		for _, i := range places {
+			j.ids.release(hashID(events[i].EventID), f.number)
+		}
+	}
+	j.end(f)
+	if err == nil {
+		j.ids.grew(len(places))
+		l.counts.views.Add(int64(len(places)))
+	}
+	return err
+}
+
+// viewEvent is the stored form of an exposure (CONTRACT §3). Its id follows from unit, experiment and revision: written twice, it
+// is one event.
+func viewEvent(v *Exposure, currency string) features.Event {
+	p := []byte(`{"experiment":`)
+	p = appendJSON(p, v.Experiment)
+	p = appendJSON(append(p, `,"variant":`...), v.Variant)
+	p = strconv.AppendInt(append(p, `,"allocation_revision":`...), v.AllocationRevision, 10)
+	p = strconv.AppendFloat(append(p, `,"p_assign":`...), v.PAssign, 'g', -1, 64)
+	if v.Policy != "" {
+		p = appendJSON(append(p, `,"policy":`...), v.Policy)
+	}
+	if v.ScoreVersion != "" {
+		p = appendJSON(append(p, `,"score_version":`...), v.ScoreVersion)
+	}
+	return features.Event{
+		EventID: features.DeriveID("exposure", v.Unit, v.Experiment, strconv.FormatInt(v.AllocationRevision, 10)),
+		UserID:  v.Unit, Name: features.ExperimentViewed, TS: v.At.UTC().Truncate(time.Microsecond), Currency: currency, Properties: append(p, '}'),
+	}
+}
+
+func appendJSON(dst []byte, text string) []byte {
+	quoted, err := json.Marshal(text)
+	if err != nil { // a Go string always has a JSON form
+		return append(dst, `""`...)
+	}
+	return append(dst, quoted...)
+}
+
+// loadViews rebuilds the set from the journal.
+func (l *Lake) loadViews(j *journal) error {
+	return j.each(viewPrefix, func(_, value []byte) error {
+		for ; len(value) >= 8; value = value[8:] {
+			h := binary.BigEndian.Uint64(value)
+			l.views.shards[h>>58].add(h)
+		}
+		return nil
+	})
+}
+
+// each calls f with every key and value under a prefix.
+func (j *journal) each(prefix byte, f func(key, value []byte) error) error {
+	it, err := j.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err == nil {
+			err = f(it.Key(), value)
+		}
+		if err != nil {
+			it.Close()
+			return err
+		}
+	}
+	if err := it.Error(); err != nil {
+		it.Close()
+		return err
+	}
+	return it.Close()
+}

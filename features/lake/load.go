@@ -1,0 +1,64 @@
+package lake
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"perennial/features"
+)
+
+// Load imports a batch of already decoded history (AvailableAt = TS + lag) straight into segments, in one transaction, and
+// returns how many were new and how many were there already. It works beside a running server: the server's tail is sealed first,
+// and what arrives there meanwhile is compared with the new segments at its own seal. Days and ReceivedAt are set here; an event
+// that is not valid is an error of the whole batch, as its decoder should have kept it aside.
+func (l *Lake) Load(ctx context.Context, events []features.Event) (accepted, duplicate int, err error) {
+	if len(events) == 0 {
+		return 0, 0, nil
+	}
+	if err := l.Seal(ctx); err != nil {
+		return 0, 0, fmt.Errorf("seal before the import: %w", err)
+	}
+	now := l.now().UTC().Truncate(time.Microsecond)
+	b := lot{journal: newJournalID(), first: 1, last: int64(len(events)), events: make([]features.Event, len(events)), seqs: make([]int64, len(events))}
+	copy(b.events, events)
+	for i := range b.events {
+		e := &b.events[i]
+		if err := e.Validate(l.o.Shop); err != nil {
+			return 0, 0, fmt.Errorf("event %d: %w", i, err)
+		}
+		e.ReceivedAt = now
+		if e.AvailableAt.IsZero() {
+			e.AvailableAt = e.TS
+		}
+		l.setDays(e)
+		b.seqs[i] = int64(i + 1)
+	}
+	err = l.locked(ctx, func() error {
+		w, err := l.write(ctx, b, nil)
+		duplicate = w.duplicates + w.hidden
+		return err
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	l.compactSoon()
+	return len(events) - duplicate, duplicate, nil
+}
+
+// setDays computes the days of an event in the shop's time zone, once and at the door.
+func (l *Lake) setDays(e *features.Event) {
+	e.BizDay, e.KnownDay = l.o.Shop.DayOf(e.TS), l.o.Shop.DayOf(e.AvailableAt)
+	if e.IDDay == 0 {
+		e.IDDay = features.Shop{}.DayOf(e.TS)
+	}
+}
+
+// newJournalID returns 64 random bits: two journals, or two imports, never share a segment's name.
+func newJournalID() string {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}

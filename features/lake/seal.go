@@ -1,0 +1,175 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// sealLot is how many events one segment transaction takes at most: it bounds the sealer's memory.
+const sealLot = 250_000
+
+// seals orders the seals of this process and spaces those on request.
+type seals struct {
+	mu     sync.Mutex
+	recent [3]time.Time // starts of the last seals that wrote something
+}
+
+// Seal makes every event acknowledged before the call visible to Snapshot. It seals in this process when it owns the journal or nobody
+// does, and asks the owner through serve.sock otherwise. Concurrent calls share one seal.
+func (l *Lake) Seal(ctx context.Context) error {
+	if j := l.journal.Load(); j != nil {
+		if err := l.flushViews(ctx, j); err != nil && !errors.Is(err, ErrDiskFull) {
+			return err
+		}
+		return l.sealJournal(ctx, j, true)
+	}
+	for until := time.Now().Add(time.Minute); ; {
+		if _, err := os.Stat(l.journalDir()); errors.Is(err, os.ErrNotExist) {
+			return nil // nothing was ever acknowledged here
+		}
+		lock, ok, err := tryLock(filepath.Join(l.o.Dir, "serve.lock"))
+		if err != nil {
+			return err
+		}
+		if ok {
+			return l.sealAlone(ctx, lock)
+		}
+		if done, err := l.askOwner(ctx); done {
+			return err
+		}
+		if time.Now().After(until) {
+			return fmt.Errorf("seal: %w and does not answer", ErrBusy)
+		}
+		select { // the owner is starting or stopping
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// sealAlone opens the journal for one seal while no server runs.
+func (l *Lake) sealAlone(ctx context.Context, lock *fileLock) (err error) {
+	defer func() { err = errors.Join(err, lock.unlock()) }()
+	var known, full int
+	if err := l.db.QueryRowContext(ctx, `SELECT count(*), count(*) FILTER (WHERE NOT empty) FROM journals`).Scan(&known, &full); err != nil {
+		return err
+	}
+	if known > 0 && full == 0 { // its last owner sealed everything before it closed
+		return nil
+	}
+	db, err := l.openJournal(ctx, lock)
+	if err != nil {
+		return err
+	}
+	err = l.sealJournal(ctx, db, false)
+	if err == nil {
+		err = l.markEmpty(ctx, db)
+	}
+	return errors.Join(err, db.db.Close())
+}
+
+// markEmpty notes that a journal that is about to be closed holds no unsealed event.
+func (l *Lake) markEmpty(ctx context.Context, j *journal) error {
+	if j.tailEvents.Load() > 0 {
+		return nil
+	}
+	_, err := l.db.ExecContext(ctx, `INSERT INTO journals (journal_id, sealed_seq, empty) VALUES (?, ?, 1)
+		ON CONFLICT (journal_id) DO UPDATE SET empty = 1`, j.id, j.sealed.Load())
+	return err
+}
+
+// sealJournal seals everything that was acknowledged before the call. A caller that waited for the seal of another finds its own
+// events sealed and returns.
+func (l *Lake) sealJournal(ctx context.Context, j *journal, space bool) error {
+	upper, err := j.settled(ctx)
+	if err != nil {
+		return err
+	}
+	l.seals.mu.Lock()
+	defer l.seals.mu.Unlock()
+	for j.sealed.Load() < upper {
+		if space && j.tailEvents.Load() > 0 {
+			if err := l.seals.pause(ctx); err != nil {
+				return err
+			}
+			if upper, err = j.settled(ctx); err != nil { // what came meanwhile comes along
+				return err
+			}
+		}
+		space = false
+		if err := l.sealLot(ctx, j, upper); err != nil {
+			return fmt.Errorf("seal: %w", err)
+		}
+	}
+	return nil
+}
+
+// pause lets three seals on request start at once and then one a second, so that a page that polls does not shred the day.
+func (s *seals) pause(ctx context.Context) error {
+	wait := time.Second - time.Since(s.recent[0])
+	if wait > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+	s.recent[0], s.recent[1], s.recent[2] = s.recent[1], s.recent[2], time.Now()
+	return nil
+}
+
+// sealLot seals one lot of the journal, at most up to upper. Order: segments durable, manifest and sealed_seq committed together,
+// only then the records deleted.
+func (l *Lake) sealLot(ctx context.Context, j *journal, upper int64) error {
+	b := lot{journal: j.id, first: j.sealed.Load() + 1, last: upper}
+	var bytes int64
+	err := j.records(b.first, upper, func(first int64, record []byte) (bool, error) {
+		if len(b.events) >= sealLot {
+			b.last = first - 1
+			return false, nil
+		}
+		from := len(b.events)
+		var err error
+		if b.events, err = decodeRecord(b.events, record); err != nil {
+			return false, err
+		}
+		for i := range b.events[from:] {
+			b.seqs = append(b.seqs, first+int64(i))
+		}
+		bytes += int64(len(record))
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	floor := j.ids.floor()
+	b.covered = func(id string, firstSeq int64) bool { return id == j.id && firstSeq >= floor }
+	var w written
+	err = l.locked(ctx, func() error {
+		w, err = l.write(ctx, b, func(tx *sqlx.Tx) error { return markSealed(ctx, tx, j.id, b.last) })
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	j.sealed.Store(b.last)
+	j.tailBytes.Add(-bytes)
+	if j.tailEvents.Add(-int64(len(b.events))) == 0 {
+		j.oldest.Store(0)
+	}
+	l.counts.sealed.Add(int64(len(b.events) - w.duplicates - w.hidden))
+	l.counts.lateDuplicates.Add(int64(w.duplicates))
+	if err := j.forget(b.last); err != nil {
+		return err
+	}
+	l.compactSoon()
+	return nil
+}

@@ -1,0 +1,273 @@
+package lake
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxSocketPath is what every kernel takes as the path of a socket.
+const maxSocketPath = 100
+
+// server is what runs while this process owns the journal.
+type server struct {
+	mu       sync.Mutex
+	listener net.Listener
+	stop     chan struct{}
+	done     sync.WaitGroup
+	early    chan struct{} // wakes the sealer before its time
+	temp     string        // a socket directory outside the data directory, or ""
+}
+
+// poke asks the background sealer to look at once.
+func (s *server) poke() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.early != nil {
+		select {
+		case s.early <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Serve opens the journal as its owner, replays what a crash left, starts the background sealer and listens on DIR/serve.sock.
+// It waits up to wait for another process that holds the journal and then returns ErrBusy.
+func (l *Lake) Serve(ctx context.Context, wait time.Duration) (err error) {
+	if l.journal.Load() != nil {
+		return errors.New("serve: this process serves already")
+	}
+	lock, err := waitLock(ctx, filepath.Join(l.o.Dir, "serve.lock"), wait, 20*time.Millisecond)
+	if err != nil {
+		return fmt.Errorf("serve %s: %w", l.o.Dir, err)
+	}
+	j, err := l.openJournal(ctx, lock)
+	if err != nil {
+		return errors.Join(fmt.Errorf("serve: %w", err), lock.unlock())
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, j.close())
+		}
+	}()
+	if _, err := l.db.ExecContext(ctx, `INSERT INTO journals (journal_id, sealed_seq, empty) VALUES (?, ?, 0)
+		ON CONFLICT (journal_id) DO UPDATE SET empty = 0`, j.id, j.sealed.Load()); err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	s := &l.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listener, err = l.listen(); err != nil {
+		return fmt.Errorf("serve.sock: %w", err)
+	}
+	s.stop, s.early = make(chan struct{}), make(chan struct{}, 1)
+	l.journal.Store(j)
+	s.done.Add(3)
+	go func() { defer s.done.Done(); l.flushLoop(j, s.stop) }()
+	go func() { defer s.done.Done(); l.sealLoop(j, s.stop, s.early) }()
+	go func() { defer s.done.Done(); l.acceptLoop(s.listener) }()
+	return nil
+}
+
+// stopServing writes the exposures that wait and gives the journal up.
+func (l *Lake) stopServing() error {
+	s := &l.server
+	s.mu.Lock()
+	j := l.journal.Load()
+	if j == nil {
+		s.mu.Unlock()
+		return nil
+	}
+	close(s.stop)
+	err := s.listener.Close()
+	s.early = nil
+	s.mu.Unlock()
+	s.done.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err = errors.Join(err, l.flushViews(ctx, j))
+	l.journal.Store(nil)
+	if _, e := j.settled(ctx); e != nil { // appends that hold the journal finish first
+		err = errors.Join(err, e)
+	}
+	l.seals.mu.Lock()
+	defer l.seals.mu.Unlock()
+	err = errors.Join(err, l.markEmpty(ctx, j), os.Remove(filepath.Join(l.o.Dir, "serve.json")))
+	if s.temp != "" {
+		err = errors.Join(err, os.RemoveAll(s.temp))
+		s.temp = ""
+	}
+	return errors.Join(err, j.close())
+}
+
+// sealLoop seals when the oldest event or the tail has grown enough, and keeps house.
+func (l *Lake) sealLoop(j *journal, stop <-chan struct{}, early <-chan struct{}) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		<-stop
+		cancel()
+	}()
+	tick := time.NewTicker(min(l.o.SealEvery, time.Second))
+	defer tick.Stop()
+	lastHouse := time.Now()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-early:
+		case <-tick.C:
+		}
+		since := j.oldest.Load()
+		if old := since != 0 && time.Since(time.Unix(0, since)) >= l.o.SealEvery; old || j.tailEvents.Load() >= min(sealLot, l.o.MaxTail/2) {
+			if err := l.sealJournal(ctx, j, false); err != nil && ctx.Err() == nil {
+				l.o.Logger.Error("seal", "error", err)
+			}
+		}
+		if l.compact.due.Swap(false) || time.Since(lastHouse) > time.Hour {
+			lastHouse = time.Now()
+			if err := l.keepHouse(ctx); err != nil && ctx.Err() == nil {
+				l.o.Logger.Error("compact", "error", err)
+			}
+		}
+	}
+}
+
+// listen makes the socket that other processes of this user ask for a seal. serve.lock is held, so a socket that is there is dead.
+func (l *Lake) listen() (net.Listener, error) {
+	path := filepath.Join(l.o.Dir, "serve.sock")
+	if len(path) > maxSocketPath {
+		sum := sha256.Sum256([]byte(l.o.Dir))
+		base := "/run"
+		if unix.Access(base, unix.W_OK) != nil {
+			base = os.TempDir()
+		}
+		l.server.temp = filepath.Join(base, fmt.Sprintf("perennial-%d-%s", os.Getuid(), hex.EncodeToString(sum[:6])))
+		if err := os.RemoveAll(l.server.temp); err != nil {
+			return nil, err
+		}
+		if err := os.Mkdir(l.server.temp, 0o700); err != nil {
+			return nil, err
+		}
+		path = filepath.Join(l.server.temp, "serve.sock")
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := json.Marshal(map[string]any{"socket": path, "pid": os.Getpid()})
+	if err == nil {
+		err = os.Chmod(path, 0o600)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(l.o.Dir, "serve.json"), append(doc, '\n'), 0o600)
+	}
+	if err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	return ln, nil
+}
+
+// acceptLoop answers until the listener is closed.
+func (l *Lake) acceptLoop(ln net.Listener) {
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			l.o.Logger.Warn("serve.sock", "error", err)
+			time.Sleep(100 * time.Millisecond)
+			continue
+		}
+		go l.answer(c)
+	}
+}
+
+// answer serves one connection: the word `seal`, answered by `ok` or `error TEXT`. Only processes of the same user are answered.
+func (l *Lake) answer(c net.Conn) {
+	defer c.Close()
+	if !sameUser(c) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	if err := c.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
+		return
+	}
+	line, err := bufio.NewReaderSize(c, 64).ReadSlice('\n')
+	if err != nil || strings.TrimSpace(string(line)) != "seal" {
+		fmt.Fprintln(c, "error unknown request")
+		return
+	}
+	if err := l.Seal(ctx); err != nil {
+		fmt.Fprintf(c, "error %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+		return
+	}
+	fmt.Fprintln(c, "ok")
+}
+
+func sameUser(c net.Conn) bool {
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return false
+	}
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return false
+	}
+	same := false
+	err = raw.Control(func(fd uintptr) {
+		cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		same = err == nil && int(cred.Uid) == os.Getuid()
+	})
+	return err == nil && same
+}
+
+// askOwner asks the process that owns the journal for a seal; done is false when it cannot be reached (it starts or stops).
+func (l *Lake) askOwner(ctx context.Context) (done bool, err error) {
+	raw, err := os.ReadFile(filepath.Join(l.o.Dir, "serve.json"))
+	if err != nil {
+		return false, nil
+	}
+	var at struct{ Socket string }
+	if json.Unmarshal(raw, &at) != nil {
+		return false, nil
+	}
+	c, err := (&net.Dialer{}).DialContext(ctx, "unix", at.Socket)
+	if err != nil {
+		return false, ctx.Err()
+	}
+	defer c.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := c.SetDeadline(deadline); err != nil {
+			return true, err
+		}
+	}
+	if _, err := fmt.Fprintln(c, "seal"); err != nil {
+		return false, ctx.Err()
+	}
+	answer, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil { // it died or was stopped in the middle: seal again, whoever owns the journal then
+		return false, ctx.Err()
+	}
+	if text, failed := strings.CutPrefix(strings.TrimSpace(answer), "error "); failed {
+		return true, fmt.Errorf("the server could not seal: %s", text)
+	}
+	return true, nil
+}
