@@ -2,8 +2,17 @@ package gbdt
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
 	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // reseal gives changed bytes a right checksum, so that the reader behind it is fuzzed, too.
@@ -68,4 +77,84 @@ func BenchmarkPredict(b *testing.B) {
 		}
 		b.ReportMetric(float64(len(phi))*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 	})
+}
+
+// BenchmarkPeers fits and scores the tables that testdata/bench_peers.py laid out, for the comparison with other boosters.
+func BenchmarkPeers(b *testing.B) {
+	folder := os.Getenv("PERENNIAL_BENCH_TABLES")
+	if folder == "" {
+		folder = b.TempDir()
+		layOut(b, folder)
+	}
+	var shape struct{ Rows, Later, Features int }
+	raw, err := os.ReadFile(filepath.Join(folder, "shape.json"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, &shape); err != nil {
+		b.Fatal(err)
+	}
+	d := &Data{Values: columns(b, filepath.Join(folder, "x"), shape.Rows), Y: columns(b, filepath.Join(folder, "y"), shape.Rows)[0]}
+	for j := range shape.Features {
+		d.Names = append(d.Names, fmt.Sprint("f", j))
+	}
+	later := columns(b, filepath.Join(folder, "u"), shape.Later)
+	p := benchParams()
+	p.Threads, _ = strconv.Atoi(os.Getenv("PERENNIAL_BENCH_THREADS"))
+	out := make([]float64, shape.Later)
+	for b.Loop() {
+		at, began := cpuSeconds(b), time.Now()
+		m := fit(b, d, p)
+		fitted, wall := cpuSeconds(b), time.Since(began).Seconds()
+		if err := m.Predict(later, out); err != nil {
+			b.Fatal(err)
+		}
+		fmt.Printf("peers fit_s=%.4f wall_s=%.4f predict_s=%.4f\n", fitted-at, wall, cpuSeconds(b)-fitted)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "p"), floats(out), 0o600); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// layOut writes small tables of our own, so that the benchmark runs without the script, too.
+func layOut(b *testing.B, folder string) {
+	train, later := table(5000, 20, 1, Logistic), table(5000, 20, 2, Logistic)
+	for name, raw := range map[string][]byte{"x": floats(slices.Concat(train.Values...)), "y": floats(train.Y), "u": floats(slices.Concat(later.Values...)),
+		"shape.json": []byte(`{"rows":5000,"later":5000,"features":20}`)} {
+		if err := os.WriteFile(filepath.Join(folder, name), raw, 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func columns(b *testing.B, path string, rows int) [][]float64 {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var out [][]float64
+	for ; len(raw) > 0; raw = raw[8*rows:] {
+		column := make([]float64, rows)
+		for i := range column {
+			column[i] = math.Float64frombits(binary.LittleEndian.Uint64(raw[8*i:]))
+		}
+		out = append(out, column)
+	}
+	return out
+}
+
+func floats(values []float64) []byte {
+	raw := make([]byte, 0, 8*len(values))
+	for _, v := range values {
+		raw = binary.LittleEndian.AppendUint64(raw, math.Float64bits(v))
+	}
+	return raw
+}
+
+func cpuSeconds(b *testing.B) float64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
 }
