@@ -62,6 +62,9 @@ type MetricPlan struct {
 	Frozen             string   // Parquet scores run to join by user (stage, churn_decile, ltv_decile, churn_risk, ltv), or ""
 	SegmentBy          string   // "", stage, churn_decile, ltv_decile, channel
 	ByDay              bool     // also cumulative sums for every local day
+	// Strata names the vector of assignment probabilities of every allocation revision (statistics.md §6.7): revisions with one vector
+	// share a text. nil is one stratum, ""; a revision that the map lacks is a stratum of its own.
+	Strata map[int64]string
 }
 
 // Metric is one per-unit value. Kind says which fields matter.
@@ -76,6 +79,9 @@ type Metric struct {
 	Day         int    // retention: the day [Day×24 h, (Day+1)×24 h)
 	MinEvents   int    // proportion: at least so many events; 0 means 1
 	Quantile    float64
+	Steps       []string // funnel: events that follow one another within the window
+	// Filter keeps the events whose column (category, channel, product_id, coupon_id) has one of the values.
+	Filter map[string][]string
 }
 
 // Sum holds exact integer sums over the matured units of one variant, stratum and segment for one metric. Money is in micros.
@@ -87,7 +93,8 @@ type Sum struct {
 	N               int64
 	X, XX           *big.Int   // Σx, Σx²
 	D, DD, XD       *big.Int   // denominator, for ratio
-	C, CC, XC       []*big.Int // per covariate (CC and CD are flattened upper triangles of Σcᵢcⱼ)
+	C, XC, DC       []*big.Int // per covariate of Measured.Covariates: Σc, Σxc, Σdc
+	CC              []*big.Int // the flattened upper triangle of Σcᵢcⱼ: (0,0), (0,1), …, (1,1), …
 }
 
 // Measured is the answer to a MetricPlan.
@@ -96,10 +103,13 @@ type Measured struct {
 	TwoArm           map[string]int64            // units exposed to more than one variant, by the first
 	ExposedBy        map[string]map[string]int64 // stratum → variant → exposed units
 	ExposedByDay     []DayCount                  // for sequential SRM
+	Covariates       []string                    // what C counts: a covariate of the plan, then NAME_missing where a unit may lack it (its value is 0 there)
 	Sums             []Sum
-	Waterfall        map[string]map[string]int64 // variant → revenue, cost_of_goods, discount, refunds, commission, contact → micros over matured units
-	RefundsOpen      bool
-	SQL              []string
+	// Waterfall is, by variant over matured units in micros: revenue (as paid), cost_of_goods, discount (ours; already out of revenue), refunds
+	// (margin lost), refunded (value given back), commission, contact, profit = revenue − cost_of_goods − refunds − commission − contact.
+	Waterfall   map[string]map[string]int64
+	RefundsOpen bool // refunds of matured units may still come
+	SQL         []string
 }
 
 // DayCount is how many units of a variant were first exposed on a day.

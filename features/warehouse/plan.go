@@ -1,0 +1,187 @@
+package warehouse
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"perennial/features"
+)
+
+var nameForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
+
+// amountFields are the money columns of an event by the name that metrics use.
+var amountFields = map[string]string{"value": "value_micros", "margin": "margin_micros", "discount": "discount_micros",
+	"platform_discount": "platform_discount_micros", "commission": "commission_micros", "cost": "cost_micros"}
+
+// filterColumns are the text columns that a metric may be narrowed by.
+var filterColumns = []string{"category", "channel", "product_id", "coupon_id", "currency", "session_id", "order_id"}
+
+// passive are the events that say nothing of the user's own will: exposures, contacts and links are no activity.
+var passive = []string{features.ExperimentViewed, features.MessageSent, features.PromotionViewed, features.IdentityLinked}
+
+// check refuses a plan that could not be compiled, by field.
+func (p *MetricPlan) check() error {
+	bad := func(field, format string, args ...any) error {
+		return &features.InvalidError{Field: field, Reason: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case p.Experiment == "":
+		return bad("experiment", "must not be empty")
+	case p.HorizonDays <= 0 || p.HorizonDays > 3650:
+		return bad("plan.horizon_days", "%d is not within 1..3650", p.HorizonDays)
+	case p.RefundMaturityDays < 0:
+		return bad("refund_maturity_days", "must not be negative")
+	case p.AsOf.IsZero():
+		return bad("as_of", "must be set")
+	case len(p.Variants) == 0:
+		return bad("variants", "must not be empty")
+	case !slices.Contains([]string{"", "stage", "churn_decile", "ltv_decile", "channel"}, p.SegmentBy):
+		return bad("segment", "%q is none of stage, churn_decile, ltv_decile, channel", p.SegmentBy)
+	case p.SegmentBy != "" && p.SegmentBy != "channel" && p.Frozen == "":
+		return bad("segment", "%q needs published scores; run `perennial nightly` first", p.SegmentBy)
+	}
+	keys := map[string]bool{}
+	for i, m := range p.Metrics {
+		field := fmt.Sprintf("metrics[%d]", i)
+		if keys[m.Key] {
+			return bad(field+".key", "%q stands twice", m.Key)
+		}
+		keys[m.Key] = true
+		if m.Field != "" && amountFields[m.Field] == "" {
+			return bad(field+".field", "%q is none of value, margin, discount, platform_discount, commission, cost", m.Field)
+		}
+		if m.WindowDays < 0 || m.WindowDays > 3650 || m.Day < 0 || m.Day > 3650 {
+			return bad(field+".window_days", "is not within 1..3650")
+		}
+		for column := range m.Filter {
+			if !slices.Contains(filterColumns, column) {
+				return bad(field+".filter", "column %q is none of %s", column, strings.Join(filterColumns, ", "))
+			}
+		}
+		switch m.Kind {
+		case "profit", "mean", "proportion", "ratio", "retention", "quantile":
+		case "funnel":
+			if len(m.Steps) < 2 {
+				return bad(field+".steps", "a funnel has at least two events")
+			}
+		default:
+			return bad(field+".kind", "%q is none of profit, mean, proportion, ratio, quantile, retention, funnel", m.Kind)
+		}
+	}
+	for i, m := range p.Metrics {
+		if m.Kind == "ratio" && !keys[m.Denominator] {
+			return bad(fmt.Sprintf("metrics[%d].denominator", i), "%q is no metric of the plan", m.Denominator)
+		}
+	}
+	for i, c := range p.Covariates {
+		if c == "pre_revenue" || c == "pre_orders" {
+			continue
+		}
+		if p.Frozen == "" || !nameForm.MatchString(c) {
+			return bad(fmt.Sprintf("covariates[%d]", i), "%q needs a published run that has it", c)
+		}
+	}
+	return nil
+}
+
+// days is when the unit's value of a metric is final, counted from its exposure: never before the plan's horizon, so that all metrics of a
+// plan speak of the same units wherever they can.
+func (p *MetricPlan) days(m *Metric) int {
+	switch {
+	case m.Kind == "retention":
+		return max(p.HorizonDays, m.Day+1)
+	case m.Kind != "profit" && m.WindowDays > p.HorizonDays:
+		return m.WindowDays
+	}
+	return p.HorizonDays
+}
+
+// window is the outcome window of a metric in days.
+func (p *MetricPlan) window(m *Metric) int {
+	if m.Kind == "profit" || m.WindowDays == 0 {
+		return p.HorizonDays
+	}
+	return m.WindowDays
+}
+
+// span is a number of days in microseconds: windows are multiples of 24 hours from the exposure, not calendar days.
+func span(days int) string { return fmt.Sprint(int64(days) * 86_400_000_000) }
+
+// texts is a list of SQL string literals.
+func texts(list []string) string {
+	quoted := make([]string, len(list))
+	for i, s := range list {
+		quoted[i] = quoteText(s)
+	}
+	return strings.Join(quoted, ", ")
+}
+
+// unitQuery finds the first exposure of every unit: variant, stratum, time, and whether a second variant was ever shown to it.
+func (p *MetricPlan) unitQuery() string {
+	stratum := "''"
+	if p.Strata != nil {
+		revisions := make([]int64, 0, len(p.Strata))
+		for r := range p.Strata {
+			revisions = append(revisions, r)
+		}
+		slices.Sort(revisions)
+		stratum = "CASE revision"
+		for _, r := range revisions {
+			stratum += fmt.Sprintf(" WHEN %d THEN %s", r, quoteText(p.Strata[r]))
+		}
+		stratum += " ELSE concat('revision ', coalesce(revision, 0)) END"
+		if len(p.Strata) == 0 {
+			stratum = "concat('revision ', coalesce(revision, 0))"
+		}
+	}
+	forced := ""
+	if len(p.Forced) > 0 {
+		forced = " AND user_id NOT IN (" + texts(p.Forced) + ")"
+	}
+	return fmt.Sprintf(`CREATE TEMP TABLE unit AS
+WITH seen AS (SELECT user_id, ts, event_id, biz_day, json_extract_string(properties, '$.variant') AS variant,
+  TRY_CAST(json_extract_string(properties, '$.allocation_revision') AS BIGINT) AS revision
+ FROM events WHERE event = 'Experiment Viewed' AND user_id <> '' AND ts >= %[1]s AND ts <= %[2]s AND available_at <= %[2]s
+ AND json_extract_string(properties, '$.experiment') = %[3]s%[4]s),
+ranked AS (SELECT user_id AS unit, epoch_us(ts) AS t0, biz_day AS day, variant, revision,
+  row_number() OVER (PARTITION BY user_id ORDER BY ts, event_id) AS nth, min(variant) OVER (PARTITION BY user_id) <> max(variant) OVER (PARTITION BY user_id) AS two
+ FROM seen WHERE variant IN (%[5]s))
+SELECT unit, t0, day, variant, %[6]s AS stratum, two FROM ranked WHERE nth = 1`,
+		timeLiteral(p.Start), timeLiteral(p.AsOf), quoteText(p.Experiment), forced, texts(p.Variants), stratum)
+}
+
+// where is the condition on an event that a metric counts, apart from its window.
+func (m *Metric) where(event string) string {
+	cond := "event = " + quoteText(event)
+	columns := make([]string, 0, len(m.Filter))
+	for c := range m.Filter {
+		columns = append(columns, c)
+	}
+	slices.Sort(columns)
+	for _, c := range columns {
+		cond += " AND coalesce(" + c + ", '') IN (" + texts(m.Filter[c]) + ")"
+	}
+	return cond
+}
+
+// event is the event that a metric counts.
+func (m *Metric) event() string {
+	if m.Event == "" {
+		return features.OrderCompleted
+	}
+	return m.Event
+}
+
+// funnel is an aggregate that is 1 for a unit whose events follow the steps in their order within the window. Times of each step are
+// gathered as lists; a step counts when some time of it is not before the earliest time that completes the steps before it.
+func (m *Metric) funnel(i, days int) string {
+	in := fmt.Sprintf("dt >= 0 AND dt < %s", span(days))
+	reached := fmt.Sprintf("min(dt) FILTER (WHERE event = %s AND %s)", quoteText(m.Steps[0]), in)
+	for _, step := range m.Steps[1:] {
+		times := fmt.Sprintf("list(dt) FILTER (WHERE event = %s AND %s)", quoteText(step), in)
+		reached = fmt.Sprintf("list_min(list_filter(%s, lambda x: x >= %s))", times, reached)
+	}
+	return fmt.Sprintf("CASE WHEN %s IS NULL THEN 0 ELSE 1 END AS a%d", reached, i)
+}
