@@ -10,7 +10,7 @@ import (
 const missing = 255
 
 // sampleRows bounds how many rows decide on the edges.
-const sampleRows = 200_000
+const sampleRows = 65_536
 
 // bins turns the values of one feature into 0..254, or missing.
 type bins struct {
@@ -122,16 +122,16 @@ func (b *bins) of(v float64) uint8 {
 		}
 		return missing
 	}
-	// Branch-light lower bound: the first edge that is not below v.
-	base, n := 0, len(b.Edges)
-	for n > 0 {
-		half := n >> 1
-		if b.Edges[base+half] < v {
-			base += half + 1
-			n -= half + 1
-		} else {
-			n = half
+	// The first edge that is not below v; the loop's only choice is a conditional move.
+	edges, base := b.Edges, 0
+	for n := len(edges); n > 0; {
+		half := (n + 1) / 2
+		next := base + half
+		if !(edges[next-1] < v) {
+			next = base
 		}
+		base = next
+		n -= half
 	}
 	return uint8(base)
 }

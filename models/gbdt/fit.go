@@ -194,9 +194,11 @@ func (gr *grower) divide(t *tree, at int, sc scale) {
 // partition moves the rows that go left to the front, both sides keeping their order, and returns where the right side begins.
 func (gr *grower) partition(from, to int, s *split) int {
 	words, shift := gr.table.words[s.feature/wordFeatures], 8*(s.feature%wordFeatures)
-	var goesLeft [256]bool
+	var goesLeft [256]int // 1 or 0: a counter moves without a branch
 	for b := range goesLeft {
-		goesLeft[b] = s.goesLeft(uint8(b))
+		if s.goesLeft(uint8(b)) {
+			goesLeft[b] = 1
+		}
 	}
 	rows, sums := gr.rows[from:to], gr.sums[from:to]
 	moveR, moveS := gr.moveR[:len(rows)], gr.moveS[:len(rows)]
@@ -206,11 +208,9 @@ func (gr *grower) partition(from, to int, s *split) int {
 		// Both writes happen; only one counter moves. rows[l] is never ahead of i.
 		moveR[r], moveS[r] = row, x
 		rows[l], sums[l] = row, x
-		if goesLeft[uint8(words[row]>>shift)] {
-			l++
-		} else {
-			r++
-		}
+		left := goesLeft[uint8(words[row]>>shift)]
+		l += left
+		r += 1 - left
 	}
 	copy(rows[l:], moveR[:r])
 	copy(sums[l:], moveS[:r])
