@@ -112,9 +112,12 @@ func (e *compiled) assign(u *Unit) Assignment {
 	if !e.targeting.Hold(u) {
 		return e.out(u, ReasonTargeting)
 	}
+	if u.ID == "" {
+		return e.out(u, ReasonNotEnrolled)
+	}
 	bucket := e.hash.bucket(u.ID)
 	arm := e.armAt(bucket)
-	if arm < 0 || u.ID == "" {
+	if arm < 0 {
 		a := e.out(u, ReasonNotEnrolled)
 		a.Bucket = bucket
 		return a

@@ -37,7 +37,7 @@ func FrontendToggles(s *experiments.Snapshot, u *experiments.Unit) ([]Toggle, []
 func NewToggle(a experiments.Assignment) (t Toggle, on bool) {
 	name := a.Variant
 	if !a.Enrolled {
-		if a.Reason != experiments.ReasonNotEnrolled {
+		if a.Reason != experiments.ReasonNotEnrolled || a.Bucket < 0 { // -1: a unit without an id
 			return Toggle{}, false
 		}
 		name = experiments.NotEnrolled
