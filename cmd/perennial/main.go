@@ -47,6 +47,7 @@ type App struct {
 	Data   string
 	JSON   bool
 	Config Config
+	Given  string    // the --config file, or ""
 	Out    io.Writer // results
 	Err    io.Writer // progress and logs
 	Log    *slog.Logger
@@ -91,7 +92,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "perennial: %v\nSee `perennial --help`.\n", err)
 		return 2
 	}
-	app := &App{Data: c.Data, JSON: c.JSON, Out: stdout, Err: stderr, Log: slog.New(slog.NewJSONHandler(stderr, nil))}
+	app := &App{Data: c.Data, JSON: c.JSON, Given: c.Config, Out: stdout, Err: stderr, Log: slog.New(slog.NewJSONHandler(stderr, nil))}
 	if app.Config, err = loadConfig(configPath(c.Config, c.Data)); err == nil {
 		err = k.Run(app)
 	}
