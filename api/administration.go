@@ -26,12 +26,12 @@ func (s *Server) manageAdministration() {
 		return &body[me]{me{Role: who.Role, Name: who.Name, Currency: s.o.Shop.Currency, Timezone: zone, Now: s.now().UTC().Format("2006-01-02T15:04:05.999999Z07:00"),
 			SimulatedClock: s.o.Simulated, Version: s.o.Version}}, nil
 	})
-	type keys struct {
+	type keyList struct {
 		Keys []sqlstore.Key `json:"keys"`
 	}
-	manageOp(s, owners, tag, "GET", "/v1/keys", "list-keys", "Every key, revoked ones too, without secrets", func(ctx context.Context, _ *none) (*body[keys], error) {
+	manageOp(s, owners, tag, "GET", "/v1/keys", "list-keys", "Every key, revoked ones too, without secrets", func(ctx context.Context, _ *none) (*body[keyList], error) {
 		list, err := s.o.Store.Keys(ctx)
-		return &body[keys]{keys{orEmpty(list)}}, err
+		return &body[keyList]{keyList{orEmpty(list)}}, err
 	})
 	type newKey struct {
 		Role string `json:"role" enum:"client,frontend,analyst,marketer,admin" required:"true"`
@@ -58,14 +58,14 @@ func (s *Server) manageAdministration() {
 		}
 		return nil, s.Refresh(ctx)
 	}, noContent)
-	type audit struct {
+	type auditList struct {
 		Entries []sqlstore.AuditEntry `json:"entries"`
 	}
 	manageOp(s, readers, tag, "GET", "/v1/audit", "list-audit", "Who changed what, newest first", func(ctx context.Context, in *struct {
 		Object string `query:"object" doc:"Only changes of this object" maxLength:"256"`
 		Limit  int    `query:"limit" default:"100" minimum:"1" maximum:"1000"`
-	}) (*body[audit], error) {
+	}) (*body[auditList], error) {
 		list, err := s.o.Store.Audit(ctx, in.Object, in.Limit)
-		return &body[audit]{audit{orEmpty(list)}}, err
+		return &body[auditList]{auditList{orEmpty(list)}}, err
 	})
 }
