@@ -14,8 +14,8 @@ import (
 // none is an operation without input beyond its path.
 type none struct{}
 
-// keyed is an operation on one object by key.
-type keyed struct {
+// ByKey is an operation on one object by key.
+type ByKey struct {
 	Key string `path:"key" doc:"Key of the object" maxLength:"128"`
 }
 
@@ -52,7 +52,7 @@ func (s *Server) manage() {
 
 // changeInput is an action on an experiment.
 type changeInput[T any] struct {
-	keyed
+	ByKey
 	IfMatch string `header:"If-Match" doc:"ETag of the revision that was read; 412 when it has changed since"`
 	Body    *T     `required:"false"`
 }
@@ -81,7 +81,7 @@ func (s *Server) manageExperiments() {
 		e, err := s.o.Store.Create(ctx, in.Body, callerOf(ctx).By())
 		return s.changed(ctx, e, err)
 	}, created, describe("Salt and allocation are filled in when they are not given; an allocation that is given wins over weights and coverage."))
-	manageOp(s, insight, tag, "GET", root+"/{key}", "get-experiment", "One experiment", func(ctx context.Context, in *keyed) (*tagged, error) {
+	manageOp(s, insight, tag, "GET", root+"/{key}", "get-experiment", "One experiment", func(ctx context.Context, in *ByKey) (*tagged, error) {
 		return withTag(s.o.Store.Get(ctx, in.Key))
 	})
 	manageOp(s, writers, tag, "PATCH", root+"/{key}", "patch-experiment", "Change a definition by merge patch (RFC 7386)", func(ctx context.Context, in *changeInput[map[string]any]) (*tagged, error) {
@@ -98,7 +98,7 @@ func (s *Server) manageExperiments() {
 	manageOp(s, writers, tag, "POST", root+"/{key}/decide", "decide-experiment", "Record the decision of a person", func(ctx context.Context, in *changeInput[decideBody]) (*tagged, error) {
 		return s.change(ctx, in.Key, "decide", in.IfMatch, in.Body)
 	})
-	manageOp(s, readers, tag, "GET", root+"/{key}/revisions", "list-revisions", "Every stored revision, oldest first", func(ctx context.Context, in *keyed) (*body[struct {
+	manageOp(s, readers, tag, "GET", root+"/{key}/revisions", "list-revisions", "Every stored revision, oldest first", func(ctx context.Context, in *ByKey) (*body[struct {
 		Revisions []experiments.Experiment `json:"revisions"`
 	}], error) {
 		list, err := s.o.Store.Revisions(ctx, in.Key)
@@ -108,7 +108,7 @@ func (s *Server) manageExperiments() {
 		out.Body.Revisions = orEmpty(list)
 		return out, err
 	})
-	manageOp(s, readers, tag, "GET", root+"/{key}/looks", "list-looks", "The recorded looks, oldest first", func(ctx context.Context, in *keyed) (*body[struct {
+	manageOp(s, readers, tag, "GET", root+"/{key}/looks", "list-looks", "The recorded looks, oldest first", func(ctx context.Context, in *ByKey) (*body[struct {
 		Looks []sqlstore.Look `json:"looks"`
 	}], error) {
 		out := &body[struct {
@@ -121,7 +121,7 @@ func (s *Server) manageExperiments() {
 		out.Body.Looks = orEmpty(list)
 		return out, err
 	})
-	manageOp(s, writers, tag, "POST", root+"/{key}/look", "record-look", "Record a look of a sequential experiment", func(ctx context.Context, in *keyed) (*body[any], error) {
+	manageOp(s, writers, tag, "POST", root+"/{key}/look", "record-look", "Record a look of a sequential experiment", func(ctx context.Context, in *ByKey) (*body[any], error) {
 		if s.o.Look == nil {
 			return nil, problem(http.StatusServiceUnavailable, "looks are not available on this server")
 		}
@@ -129,7 +129,7 @@ func (s *Server) manageExperiments() {
 		return &body[any]{doc}, err
 	}, describe("A recorded look never changes afterwards; the first crossing stands."))
 	manageOp(s, readers, tag, "GET", root+"/{key}/results", "get-results", "Effects, intervals, profit, health and decision", func(ctx context.Context, in *struct {
-		keyed
+		ByKey
 		Segment string `query:"segment" doc:"stage, churn_decile, ltv_decile or channel: one row per value" maxLength:"128"`
 		Metric  string `query:"metric" doc:"Only this metric" maxLength:"128"`
 		Until   string `query:"until" doc:"Facts known up to this time (RFC 3339) or date" maxLength:"64"`
