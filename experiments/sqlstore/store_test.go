@@ -5,138 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib"
-	"github.com/jmoiron/sqlx"
-
 	"perennial/experiments"
 	"perennial/experiments/sqlstore"
 )
-
-var postgres struct {
-	once sync.Once
-	dir  string // of its socket and data
-	stop func()
-	err  error
-	next int
-}
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if postgres.stop != nil {
-		postgres.stop()
-	}
-	os.Exit(code)
-}
-
-// startPostgres starts a private PostgreSQL of the machine's packages on a unix socket; initdb refuses root, so root becomes the user postgres.
-func startPostgres() (dir string, stop func(), err error) {
-	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	if len(bins) == 0 {
-		return "", nil, errors.New("PostgreSQL is not installed: `make test` installs it (Debian: apt-get install postgresql)")
-	}
-	bin := filepath.Dir(bins[len(bins)-1])
-	if dir, err = os.MkdirTemp("", "perennial-pg"); err != nil {
-		return "", nil, err
-	}
-	var prefix []string
-	if os.Getuid() == 0 {
-		u, err := user.Lookup("postgres")
-		if err != nil {
-			return "", nil, err
-		}
-		uid, _ := strconv.Atoi(u.Uid)
-		gid, _ := strconv.Atoi(u.Gid)
-		if err := os.Chown(dir, uid, gid); err != nil {
-			return "", nil, err
-		}
-		prefix = []string{"runuser", "-u", "postgres", "--"}
-	}
-	run := func(args ...string) error {
-		args = append(slices.Clone(prefix), args...)
-		cmd := exec.Command(args[0], args[1:]...)
-		cmd.Dir = dir
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, out)
-		}
-		return nil
-	}
-	data := filepath.Join(dir, "data")
-	if err := run(filepath.Join(bin, "initdb"), "-D", data, "-U", "perennial", "-A", "trust", "-E", "UTF8", "--no-sync"); err != nil {
-		return "", nil, err
-	}
-	if err := run(filepath.Join(bin, "pg_ctl"), "-D", data, "-w", "-l", filepath.Join(dir, "log"), "-o", "-c listen_addresses='' -c fsync=off -k "+dir, "start"); err != nil {
-		return "", nil, err
-	}
-	return dir, func() {
-		if err := run(filepath.Join(bin, "pg_ctl"), "-D", data, "-m", "immediate", "stop"); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-		}
-		os.RemoveAll(dir)
-	}, nil
-}
-
-// eachStore runs a test on a fresh SQLite and on a fresh PostgreSQL database. open may be called again for another server on the same database.
-func eachStore(t *testing.T, now func() time.Time, test func(t *testing.T, open func() *sqlstore.Store)) {
-	t.Helper()
-	opener := func(connect func(t *testing.T) *sqlx.DB) func(t *testing.T) {
-		return func(t *testing.T) {
-			test(t, func() *sqlstore.Store {
-				db := connect(t)
-				s, err := sqlstore.New(t.Context(), db, now)
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { s.Close() })
-				return s
-			})
-		}
-	}
-	path := filepath.Join(t.TempDir(), "a b", "control ?#%.db")
-	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	t.Run("sqlite", opener(func(t *testing.T) *sqlx.DB {
-		db, err := sqlstore.OpenSQLite(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return db
-	}))
-	t.Run("postgresql", func(t *testing.T) {
-		postgres.once.Do(func() { postgres.dir, postgres.stop, postgres.err = startPostgres() })
-		if postgres.err != nil {
-			t.Fatal(postgres.err)
-		}
-		postgres.next++
-		name := fmt.Sprintf("store%d", postgres.next)
-		root, err := sqlx.Connect("pgx", "host="+postgres.dir+" user=perennial dbname=postgres")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer root.Close()
-		if _, err := root.Exec("CREATE DATABASE " + name); err != nil {
-			t.Fatal(err)
-		}
-		opener(func(t *testing.T) *sqlx.DB {
-			db, err := sqlx.Open("pgx", "host="+postgres.dir+" user=perennial dbname="+name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return db
-		})(t)
-	})
-}
 
 var clock = time.Date(2026, 11, 25, 8, 0, 0, 123456789, time.UTC)
 
