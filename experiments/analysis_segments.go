@@ -1,0 +1,60 @@
+package experiments
+
+import (
+	"sort"
+	"strconv"
+	"strings"
+
+	"perennial/experiments/stats"
+)
+
+// sortSegments sorts numbers by value (deciles) and other names by bytes.
+func sortSegments(values []string) {
+	sort.Slice(values, func(i, j int) bool {
+		a, erra := strconv.ParseFloat(values[i], 64)
+		b, errb := strconv.ParseFloat(values[j], 64)
+		if erra == nil && errb == nil {
+			return a < b
+		}
+		return values[i] < values[j]
+	})
+}
+
+// heterogeneity tests whether the effects of one variant differ between the segments of a family; nil with fewer than two segments.
+func heterogeneity(metric, variant, dimension string, family []*Result) *Heterogeneity {
+	var effects, variances, ranks []float64
+	numbered := true
+	for _, r := range family {
+		if r.Variant != variant || r.Segment == nil || r.Segment.Dimension != dimension || !r.SE.Known() || r.SE == 0 {
+			continue
+		}
+		effects, variances = append(effects, float64(r.Effect)), append(variances, float64(r.SE)*float64(r.SE))
+		x, err := strconv.ParseFloat(r.Segment.Value, 64)
+		ranks, numbered = append(ranks, x), numbered && err == nil
+	}
+	q, df, p, err := stats.Heterogeneity(effects, variances)
+	if err != nil {
+		return nil
+	}
+	h := &Heterogeneity{Metric: metric, Variant: variant, Dimension: dimension, Statistic: Num(q), DF: Num(df), PValue: Num(p), PAdjusted: Num(p)}
+	if numbered && len(effects) > 2 {
+		if _, _, tp, err := stats.Trend(ranks, effects, variances); err == nil {
+			n := Num(tp)
+			h.TrendP = &n
+		}
+	}
+	return h
+}
+
+// someNames lists at most eight keys, sorted and quoted.
+func someNames[V any](set map[string]V) string {
+	names := make([]string, 0, len(set))
+	for n := range set {
+		names = append(names, strconv.Quote(n))
+	}
+	sort.Strings(names)
+	if len(names) > 8 {
+		return strings.Join(names[:8], ", ") + " and " + strconv.Itoa(len(names)-8) + " more"
+	}
+	return strings.Join(names, ", ")
+}
