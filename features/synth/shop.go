@@ -129,15 +129,16 @@ func (c Config) Customer(i int) []features.Event {
 			return
 		}
 		for at := t.Born; ; {
-			at = at.Add(time.Duration(rng.ExpFloat64() / perWeek * week))
-			if !at.Before(until) {
+			gap := rng.ExpFloat64() / perWeek * week // beyond what a Duration holds for the rarest customers
+			if gap >= float64(until.Sub(at)) {
 				return
 			}
+			at = at.Add(max(1, time.Duration(gap)))
 			do(at)
 		}
 	}
 	walk(t.PerWeek, v.buy)
-	walk(t.PerWeek*c.Sessions, v.browse)
+	walk(t.PerWeek*c.Sessions, func(at time.Time) { v.browse(at) })
 	slices.SortStableFunc(v.out, func(a, b features.Event) int { return a.TS.Compare(b.TS) })
 	return v.out
 }
