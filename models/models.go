@@ -54,8 +54,9 @@ type TrainPlan struct {
 	Test        *Labelled   // nil: no backtest (a refit)
 	Learner     string      // "" = the whole line-up
 	Seed        uint64
-	TimeUnit    string // BTYD
-	Of          string // ltv: revenue or margin
+	TimeUnit    string    // BTYD
+	Of          string    // ltv: revenue or margin
+	Backtest    *Backtest // of a refit
 }
 
 // Card is the model card of CONTRACT §4.
@@ -78,7 +79,15 @@ type Card struct {
 	Calibration []CalibrationBin              `json:"calibration"`
 	Parameters  json.RawMessage               `json:"parameters"`
 	Importance  []Importance                  `json:"importance,omitempty"`
+	Backtest    *Backtest                     `json:"backtest,omitempty"` // of a refit: where its learner was judged
 	Notes       []string                      `json:"notes,omitempty"`
+}
+
+// Backtest is the judgement by which the learner of a refit was chosen. The metrics are those of the judged model, not of the refit.
+type Backtest struct {
+	Version  string              `json:"version"`
+	TestAsOf string              `json:"test_as_of"`
+	Metrics  map[string]*float64 `json:"metrics"`
 }
 
 // CalibrationBin is one tenth of the test users by predicted risk.
@@ -94,11 +103,12 @@ type Importance struct {
 	Share   float64 `json:"share"`
 }
 
-// Trained is the outcome of Train: the chosen model, its bytes and its card.
+// Trained is the outcome of Train: the chosen model, its bytes, its card, and what its training users looked like.
 type Trained struct {
-	Model    Model
-	Artifact []byte
-	Card     Card
+	Model     Model
+	Artifact  []byte
+	Card      Card
+	Reference Reference
 }
 
 // Interval is a predictive P10..P90.

@@ -162,7 +162,7 @@ func (t *trial) finish() (*Trained, error) {
 	chosen := t.choose()
 	p := t.plan
 	card := Card{Schema: "perennial.card/1", Target: p.Target, Learner: chosen.name, Of: p.Of, HorizonDays: p.HorizonDays, RowsTrain: len(t.rows.y),
-		Metrics: map[string]*float64{}, Baselines: map[string]map[string]float64{}, Candidates: map[string]map[string]float64{}, Calibration: []CalibrationBin{}, Notes: t.notes}
+		Metrics: map[string]*float64{}, Baselines: map[string]map[string]float64{}, Candidates: map[string]map[string]float64{}, Calibration: []CalibrationBin{}, Backtest: p.Backtest, Notes: t.notes}
 	for _, c := range p.Train {
 		card.TrainAsOf = append(card.TrainAsOf, c.AsOf)
 	}
@@ -202,7 +202,7 @@ func (t *trial) finish() (*Trained, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Trained{Model: kept, Artifact: artifact, Card: card}, nil
+	return &Trained{Model: kept, Artifact: artifact, Card: card, Reference: NewReference(card.Features, p.Train)}, nil
 }
 
 // versionOf derives a version from the target, the newest cut and the content: churn-2011-10-01-1f3a9c2e.

@@ -1,8 +1,447 @@
 package main
 
-import "errors"
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
 
-type nightlyCmd struct{}
+	"perennial/features"
+	"perennial/features/lake"
+	"perennial/features/warehouse"
+	"perennial/models"
+)
 
-// Run is being built.
-func (nightlyCmd) Run(a *App) error { return errors.New("nightly: being built") }
+// nightSteps are the steps of a night in their order (CONTRACT §4).
+var nightSteps = []string{"seal", "tiles", "features", "train", "score", "publish", "experiments"}
+
+type nightlyCmd struct {
+	AsOf       string `name:"as-of" placeholder:"DATE" help:"The cut. Default: today in the shop's zone."`
+	From       string `enum:",seal,tiles,features,train,score,publish,experiments" default:"" placeholder:"STEP" help:"Do this step and those after it again, even where their output is there."`
+	AllowStale bool   `name:"allow-stale" help:"Go on although the newest event is suspiciously old."`
+	Horizon    string `default:"60d" placeholder:"DAYS" help:"How far the models predict."`
+}
+
+// Help shows examples and the law of the night.
+func (nightlyCmd) Help() string {
+	return "Steps: " + strings.Join(nightSteps, " ") + ".\nA second run for the same date does nothing; a killed one goes on where it was. No label window of its models ends after the cut.\n\n" +
+		"Examples:\n  perennial nightly\n  perennial nightly --as-of 2011-10-01 --json\n  perennial nightly --as-of 2011-10-01 --from train"
+}
+
+// nightStep is one line of the report.
+type nightStep struct {
+	Name    string  `json:"name"`
+	Status  string  `json:"status"` // done, skipped, failed
+	Seconds float64 `json:"seconds"`
+	Rows    int64   `json:"rows"`
+	Reason  string  `json:"reason,omitempty"`
+}
+
+// nightReport is the answer of the command and, under the kind "night" and the date, its record.
+type nightReport struct {
+	AsOf         string      `json:"as_of"`
+	Steps        []nightStep `json:"steps"`
+	ScoreVersion string      `json:"score_version"`
+	ChurnModel   string      `json:"churn_model,omitempty"`
+	LTVModel     string      `json:"ltv_model,omitempty"`
+	Digest       string      `json:"digest,omitempty"`
+}
+
+// Run walks the night.
+func (c nightlyCmd) Run(ctx context.Context, a *App) error {
+	text := c.AsOf
+	if text == "" {
+		text = a.Config.Shop().DayOf(a.Now()).String()
+	}
+	asOf, err := a.cutDay("as-of", text)
+	if err != nil {
+		return err
+	}
+	horizon, err := days("horizon", c.Horizon)
+	if err != nil {
+		return err
+	}
+	unlock, err := lockNight(a.Data)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	b := &bench{a: a}
+	defer b.close()
+	if b.l, err = a.openLake(ctx); err != nil {
+		return err
+	}
+	if b.e, err = a.openEngine(ctx, 0); err != nil {
+		return err
+	}
+	n := &night{scoring: scoring{bench: b, asOf: asOf}, cmd: c, horizon: horizon, report: nightReport{AsOf: asOf.String()}}
+	err = n.walk(ctx)
+	if rec := b.l.PutRecord(context.WithoutCancel(ctx), "night", asOf.String(), n.report); err == nil {
+		err = rec
+	}
+	if err != nil {
+		return err
+	}
+	if a.JSON {
+		return json.NewEncoder(a.Out).Encode(n.report)
+	}
+	for _, s := range n.report.Steps {
+		fmt.Fprintf(a.Out, "%-12s %-8s %6.1f s  %d\n", s.Name, s.Status, s.Seconds, s.Rows)
+	}
+	_, err = fmt.Fprintf(a.Out, "scores %s\n", n.report.ScoreVersion)
+	return err
+}
+
+// lockNight lets one night run per data directory; the lock goes with the process.
+func lockNight(data string) (unlock func(), err error) {
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(data, "nightly.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("nightly: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, errors.New("nightly: another night is at work on this data directory; wait for it to end")
+	}
+	return func() { f.Close() }, nil
+}
+
+// night is one walk over the steps. What a step needs from an earlier one is found again when that one is skipped.
+type night struct {
+	scoring
+	cmd     nightlyCmd
+	horizon int
+	digest  string
+	known   int64 // events known before the cut
+	built   lake.Run
+	ready   bool // the scores are published
+	report  nightReport
+}
+
+func (n *night) walk(ctx context.Context) error {
+	for _, step := range nightSteps {
+		start := time.Now()
+		work := map[string]func(context.Context) (bool, int64, error){"seal": n.seal, "tiles": n.inputs, "features": n.features, "train": n.train,
+			"score": n.scoreAll, "publish": n.publish, "experiments": n.experiments}[step]
+		did, rows, err := work(ctx)
+		s := nightStep{Name: step, Status: "skipped", Seconds: time.Since(start).Seconds(), Rows: rows}
+		switch {
+		case err != nil:
+			s.Status, s.Reason = "failed", err.Error()
+		case did:
+			s.Status = "done"
+		}
+		n.report.Steps = append(n.report.Steps, s)
+		n.say("nightly: %s %s (%.1f s)", step, s.Status, s.Seconds)
+		if err != nil {
+			return fmt.Errorf("nightly as of %s: %s: %w", n.asOf, step, err)
+		}
+	}
+	return nil
+}
+
+// again reports whether a step is to be done although its output is there.
+func (n *night) again(step string) bool {
+	return n.cmd.From != "" && slices.Index(nightSteps, step) >= slices.Index(nightSteps, n.cmd.From)
+}
+
+// before is the record of the last walk of this date; false when there is none or it was about other facts.
+func (n *night) before(ctx context.Context) (nightReport, bool, error) {
+	all, err := records[nightReport](ctx, n.l, "night")
+	if err != nil {
+		return nightReport{}, false, err
+	}
+	r, ok := all[n.asOf.String()]
+	return r, ok && (n.digest == "" || r.Digest == n.digest), nil
+}
+
+// ended reports whether the last walk of this date got past a step with the same facts.
+func (n *night) ended(ctx context.Context, step string) (bool, error) {
+	r, ok, err := n.before(ctx)
+	if err != nil || !ok {
+		return false, err
+	}
+	i := slices.IndexFunc(r.Steps, func(s nightStep) bool { return s.Name == step })
+	return i >= 0 && r.Steps[i].Status != "failed", nil
+}
+
+// seal moves acknowledged events to the lake. It has done something when the snapshot is another one than before.
+func (n *night) seal(ctx context.Context) (bool, int64, error) {
+	old, err := n.l.Snapshot(ctx)
+	if err != nil {
+		return false, 0, err
+	}
+	id := old.ID
+	if err := old.Close(); err != nil {
+		return false, 0, err
+	}
+	if err := n.l.Seal(ctx); err != nil {
+		return false, 0, err
+	}
+	if n.snap, err = n.l.Snapshot(ctx); err != nil {
+		return false, 0, err
+	}
+	var rows int64
+	for _, g := range n.snap.Segments {
+		rows += g.Rows
+	}
+	ended, err := n.ended(ctx, "seal")
+	return n.snap.ID != id || !ended || n.again("seal"), rows, err
+}
+
+// inputs reads what is known before the cut and refuses input that stopped coming: a file that did not arrive must not make every
+// customer look colder. A date that was scored with these facts is not asked again.
+func (n *night) inputs(ctx context.Context) (bool, int64, error) {
+	var err error
+	if n.digest, n.known, err = n.e.Digest(ctx, n.snap, n.asOf); err != nil {
+		return false, 0, err
+	}
+	n.report.Digest = n.digest
+	ended, err := n.ended(ctx, "tiles")
+	if err != nil || ended && !n.again("tiles") {
+		return false, n.known, err
+	}
+	stale, last, err := n.e.Stale(ctx, n.snap, n.asOf)
+	if err != nil {
+		return false, n.known, err
+	}
+	if stale && n.known > 0 && !n.cmd.AllowStale {
+		return false, n.known, fmt.Errorf("the newest event before the cut is of %s: input is stale and the old scores stay; bring the missing days with `perennial import events`, or go on with --allow-stale", last)
+	}
+	return true, n.known, nil
+}
+
+// features builds the snapshot of the cut.
+func (n *night) features(ctx context.Context) (bool, int64, error) {
+	was, err := n.l.Runs(ctx, "features")
+	if err != nil {
+		return false, 0, err
+	}
+	if err := n.prepare(ctx); err != nil {
+		return false, 0, err
+	}
+	there := slices.ContainsFunc(was, func(r lake.Run) bool { return r.Version == n.meta.Version })
+	return !there || n.again("features"), int64(len(n.table.Users)), nil
+}
+
+// minCutUsers is the fewest users of a cut that a night learns from.
+const minCutUsers = 200
+
+// cuts returns the two cuts of the night's models: the first of the newest month whose label window, refunds included, is over at the
+// night's cut, and one horizon before it. Models change once a month; scores change every night with the features.
+func (n *night) anchors() (first, second features.Day) {
+	last := n.asOf - features.Day(n.horizon) - features.Day(n.a.Config.RefundMaturityDays)
+	y, m, _ := last.Date()
+	second = features.Day(time.Date(y, m, 1, 0, 0, 0, 0, time.UTC).Unix() / 86400)
+	return second - features.Day(n.horizon), second
+}
+
+// train makes sure that the month's models are registered and chooses what to score with: a model that a person promoted and that has
+// learned nothing after the cut, else the month's refit. A shop that is too young for labels has none, and its columns stay null.
+func (n *night) train(ctx context.Context) (bool, int64, error) {
+	did, rows := false, int64(0)
+	for _, target := range []models.Target{models.Churn, models.LTV} {
+		if pinned, err := n.pinned(ctx, target); err != nil {
+			return did, rows, err
+		} else if pinned {
+			continue
+		}
+		version, trained, count, err := n.month(ctx, target)
+		if err != nil {
+			return did, rows, fmt.Errorf("%s: %w", target, err)
+		}
+		did, rows = did || trained, rows+count
+		if version == "" {
+			continue
+		}
+		if err := n.choose(ctx, target, version); err != nil {
+			return did, rows, err
+		}
+	}
+	n.report.ChurnModel, n.report.LTVModel = n.version(models.Churn), n.version(models.LTV)
+	return did, rows, nil
+}
+
+// pinned chooses a champion that a person promoted.
+func (n *night) pinned(ctx context.Context, target models.Target) (bool, error) {
+	kings, err := champions(ctx, n.l)
+	if err != nil || kings[string(target)].By != "promotion" {
+		return false, err
+	}
+	all, err := registeredModels(ctx, n.l)
+	if err != nil {
+		return false, err
+	}
+	r, ok := all[kings[string(target)].Version]
+	if !ok || r.Lineage.KnownUntil > n.asOf.String() {
+		return false, nil
+	}
+	return true, n.choose(ctx, target, r.Card.Version)
+}
+
+// month returns the version of the month's refit, training it when it is not registered yet. An empty version says that there is nothing
+// to learn from.
+func (n *night) month(ctx context.Context, target models.Target) (version string, did bool, rows int64, err error) {
+	first, second := n.anchors()
+	notAfter := second + features.Day(n.horizon) + features.Day(n.a.Config.RefundMaturityDays)
+	at := []features.Day{}
+	plan := []string{string(target), n.cmd.Horizon, n.e.CatalogHash(), strings.Join(models.Learners(target), " ")}
+	for _, d := range []features.Day{first, second, notAfter} {
+		digest, known, err := n.e.Digest(ctx, n.snap, d)
+		if err != nil {
+			return "", false, 0, err
+		}
+		if plan = append(plan, d.String(), digest); known > 0 && d != notAfter {
+			at = append(at, d)
+		}
+	}
+	key := strings.Join(plan, "\n")
+	all, err := registeredModels(ctx, n.l)
+	if err != nil {
+		return "", false, 0, err
+	}
+	for v, r := range all {
+		if r.Lineage.Plan == key && !n.again("train") {
+			return v, false, int64(r.Card.RowsTrain), nil
+		}
+	}
+	cuts, of, err := n.cuts(ctx, target, at, n.horizon, notAfter)
+	var young *warehouse.ImmatureError
+	if errors.As(err, &young) {
+		n.say("nightly: no %s model yet: %v", target, err)
+		return "", false, 0, nil
+	}
+	if err != nil {
+		return "", false, 0, err
+	}
+	cuts = slices.DeleteFunc(cuts, func(l *models.Labelled) bool { return len(l.Users) < minCutUsers })
+	if len(cuts) == 0 || cuts[len(cuts)-1].AsOf != second.String() {
+		n.say("nightly: no %s model yet: fewer than %d users had ordered by %s", target, minCutUsers, second)
+		return "", false, 0, nil
+	}
+	t, err := n.refit(ctx, models.TrainPlan{Target: target, HorizonDays: n.horizon, Train: cuts, Seed: 1, Of: of, TimeUnit: "week"}, at, notAfter, key)
+	if err != nil {
+		n.say("nightly: no %s model: %v", target, err)
+		if ctx.Err() != nil {
+			return "", false, 0, ctx.Err()
+		}
+		return "", false, 0, nil
+	}
+	return t.Card.Version, true, int64(t.Card.RowsTrain), nil
+}
+
+// refit judges the line-up on the later cut, registers that model with its honest metrics, and fits the winner again on both cuts: the
+// refit is what the night scores with, and its card points to the judgement instead of claiming it.
+func (n *night) refit(ctx context.Context, p models.TrainPlan, at []features.Day, notAfter features.Day, key string) (*models.Trained, error) {
+	if len(p.Train) == 2 {
+		judge := p
+		judge.Train, judge.Test = p.Train[:1], p.Train[1]
+		t, err := models.Train(ctx, judge)
+		if err != nil {
+			return nil, err
+		}
+		from, err := n.lineage(ctx, p.Target, at[:1], n.horizon, notAfter)
+		if err != nil {
+			return nil, err
+		}
+		from.Seed, from.By = p.Seed, "night"
+		if err := saveModel(ctx, n.a, n.l, t, from); err != nil {
+			return nil, err
+		}
+		p.Learner = t.Card.Learner
+		p.Backtest = &models.Backtest{Version: t.Card.Version, TestAsOf: t.Card.TestAsOf, Metrics: t.Card.Metrics}
+	}
+	t, err := models.Train(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	from, err := n.lineage(ctx, p.Target, at, n.horizon, notAfter)
+	if err != nil {
+		return nil, err
+	}
+	from.Seed, from.By, from.Plan = p.Seed, "night", key
+	return t, saveModel(ctx, n.a, n.l, t, from)
+}
+
+// scoreAll scores every user into a private directory, unless these facts were scored with these models before.
+func (n *night) scoreAll(ctx context.Context) (bool, int64, error) {
+	rows := int64(len(n.table.Users))
+	n.report.ScoreVersion = n.scoreVersion()
+	_, found, err := n.find(ctx)
+	if err != nil {
+		return false, rows, err
+	}
+	if found && !n.again("score") {
+		n.ready = true
+		return false, rows, nil
+	}
+	n.built, err = n.build(ctx)
+	return true, rows, err
+}
+
+// publish makes the scores visible to every process of this machine and crowns the models that made them, unless newer scores are out.
+func (n *night) publish(ctx context.Context) (bool, int64, error) {
+	rows := int64(len(n.table.Users))
+	if !n.ready {
+		if _, err := n.l.Publish(ctx, n.built); err != nil {
+			return false, rows, err
+		}
+	}
+	newest, ok, err := n.l.FindRun(ctx, "scores", 0, "")
+	if err != nil {
+		return false, rows, err
+	}
+	if ok && newest.AsOf > n.asOf {
+		return !n.ready, rows, nil
+	}
+	for _, c := range []*chosen{n.churn, n.ltv} {
+		if c == nil {
+			continue
+		}
+		if err := n.crownMonth(ctx, c); err != nil {
+			return false, rows, err
+		}
+	}
+	return !n.ready, rows, nil
+}
+
+// crownMonth makes the month's model champion unless a person promoted one or the champion knows more.
+func (n *night) crownMonth(ctx context.Context, c *chosen) error {
+	kings, err := champions(ctx, n.l)
+	if err != nil {
+		return err
+	}
+	all, err := registeredModels(ctx, n.l)
+	if err != nil {
+		return err
+	}
+	now := kings[string(c.Card.Target)]
+	if now.By == "promotion" || now.Version == c.Card.Version || all[now.Version].Lineage.KnownUntil > c.Lineage.KnownUntil {
+		return nil
+	}
+	return crown(ctx, n.l, c.Card.Target, c.Card.Version, "night", "refit of the month as of "+n.asOf.String())
+}
+
+// nightLooks records the looks that running experiments are due, and returns how many. It is nil in a program without experiments.
+var nightLooks func(ctx context.Context, a *App) (int, error)
+
+// experiments records the looks of running experiments.
+func (n *night) experiments(ctx context.Context) (bool, int64, error) {
+	looks := 0
+	if nightLooks != nil {
+		var err error
+		if looks, err = nightLooks(ctx, n.a); err != nil {
+			return false, 0, err
+		}
+	}
+	ended, err := n.ended(ctx, "experiments")
+	return looks > 0 || !ended || n.again("experiments"), int64(looks), err
+}
