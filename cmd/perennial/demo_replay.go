@@ -5,31 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"sort"
 	"time"
+
+	"perennial/features"
 )
-
-// demoStory is demo/story.json: the behaviour that is planted under each variant. A control has none: its customers do what they really did.
-type demoStory struct {
-	Seed        uint64
-	Start       time.Time
-	Experiments []struct {
-		Key       string
-		Days      int // first exposures are spread over so many days from Start
-		Behaviour map[string]demoBehaviour
-	}
-}
-
-// demoBehaviour is what a promotion adds to what its customers really did.
-type demoBehaviour struct {
-	OrdersAdded   float64 `json:"orders_added"` // share of the exposed units with one more order
-	Value         float64 // mean paid value of such an order
-	MarginRate    float64 `json:"margin_rate"` // margin before the discount ÷ (value + discount)
-	Discount      float64 // of each order
-	DiscountShare float64 `json:"discount_share"` // instead of Discount: its share of the list price
-	RefundRate    float64 `json:"refund_rate"`
-	ContactCost   float64 `json:"contact_cost"` // of each exposed unit
-}
 
 // demoAssignment is one answer of /v1/assignments/batch.
 type demoAssignment struct {
@@ -53,70 +32,73 @@ func (d *demo) replay(ctx context.Context, s *demoServer) error {
 	if err := readDemo("demo/story.json", &story); err != nil {
 		return err
 	}
-	users, err := s.client.scoredUsers(ctx)
+	customers, err := s.client.scored(ctx)
 	if err != nil {
 		return err
 	}
-	asked, err := s.client.assignAll(ctx, users)
+	asked, err := s.client.assignAll(ctx, customers)
 	if err != nil {
 		return err
 	}
-	var lot []map[string]any
+	var events []features.Event
 	exposed := 0
-	for _, x := range story.Experiments {
-		for _, unit := range users {
-			got, ok := asked[unit][x.Key]
+	for _, plot := range story.Experiments {
+		response, orders := plot.response(story)
+		for _, c := range customers {
+			got, ok := asked[c.UserID][plot.Key]
 			if !ok || !got.Enrolled || got.Variant == nil {
 				continue
 			}
-			exposed++
-			lot = append(lot, unitEvents(story, x.Key, x.Days, unit, got, x.Behaviour[*got.Variant])...)
+			did, err := plot.unit(story, response, orders, c, got)
+			if err != nil {
+				return err
+			}
+			events, exposed = append(events, did...), exposed+1
 		}
 	}
-	sort.SliceStable(lot, func(i, j int) bool { return lot[i]["ts"].(string) < lot[j]["ts"].(string) })
-	accepted, err := s.client.send(ctx, lot)
-	if err != nil {
-		return err
+	accepted := 0
+	for _, lot := range eventLots(events, 5000) {
+		n, err := s.client.send(ctx, lot)
+		if err != nil {
+			return err
+		}
+		accepted += n
 	}
 	d.state.Replayed = true
 	if err := d.save(); err != nil {
 		return err
 	}
-	d.steps.done("%d customers asked, %d exposures, %d events accepted", len(users), exposed, accepted)
+	d.steps.done("%d customers asked, %d exposures, %d events accepted", len(customers), exposed, accepted)
 	return nil
 }
 
-// scoredUsers pages through /v1/scores.
-func (c *demoClient) scoredUsers(ctx context.Context) ([]string, error) {
-	var users []string
+// scored pages through /v1/scores.
+func (c *demoClient) scored(ctx context.Context) ([]demoCustomer, error) {
+	var all []demoCustomer
 	for cursor := ""; ; {
 		var page struct {
-			Scores []struct {
-				UserID string `json:"user_id"`
-			}
+			Scores     []demoCustomer
 			NextCursor *string `json:"next_cursor"`
 		}
 		if _, err := c.call(ctx, http.MethodGet, "/v1/scores?sort=user_id&limit=1000"+cursor, nil, &page); err != nil {
 			return nil, err
 		}
-		for _, score := range page.Scores {
-			users = append(users, score.UserID)
-		}
+		all = append(all, page.Scores...)
 		if page.NextCursor == nil || *page.NextCursor == "" {
-			return users, nil
+			return all, nil
 		}
 		cursor = "&cursor=" + *page.NextCursor
 	}
 }
 
-// assignAll asks for every user's variants without exposing anybody: unit → experiment → answer.
-func (c *demoClient) assignAll(ctx context.Context, users []string) (map[string]map[string]demoAssignment, error) {
-	all := make(map[string]map[string]demoAssignment, len(users))
-	for len(users) > 0 {
-		n := min(1000, len(users))
+// assignAll asks for everybody's variants without exposing anybody: unit → experiment → answer.
+func (c *demoClient) assignAll(ctx context.Context, customers []demoCustomer) (map[string]map[string]demoAssignment, error) {
+	all := make(map[string]map[string]demoAssignment, len(customers))
+	for len(customers) > 0 {
+		n := min(1000, len(customers))
 		units := make([]map[string]string, n)
-		for i, u := range users[:n] {
-			units[i] = map[string]string{"unit_id": u}
+		for i, customer := range customers[:n] {
+			units[i] = map[string]string{"unit_id": customer.UserID}
 		}
 		var answer struct {
 			Results []struct {
@@ -133,38 +115,32 @@ func (c *demoClient) assignAll(ctx context.Context, users []string) (map[string]
 				all[r.UnitID][a.Experiment] = a
 			}
 		}
-		users = users[n:]
+		customers = customers[n:]
 	}
 	return all, nil
 }
 
-// send posts events in batches and returns how many were new. A rejected event is an error: the demo's own events are all good.
-func (c *demoClient) send(ctx context.Context, lot []map[string]any) (accepted int, err error) {
-	for len(lot) > 0 {
-		n := min(5000, len(lot))
+// send posts one batch of events and returns how many were new; it waits and sends again when the server is behind. A rejected event is an
+// error: the demo's own events are all good.
+func (c *demoClient) send(ctx context.Context, lot []json.RawMessage) (accepted int, err error) {
+	for {
 		var answer struct {
-			Accepted, Duplicate int
-			Rejected            []json.RawMessage
+			Accepted int
+			Rejected []json.RawMessage
 		}
-		for {
-			status, err := c.call(ctx, http.MethodPost, "/v1/events", lot[:n], &answer, http.StatusTooManyRequests)
-			if err != nil {
-				return accepted, err
-			}
-			if status != http.StatusTooManyRequests {
-				break
-			}
-			select {
-			case <-ctx.Done():
-				return accepted, ctx.Err()
-			case <-time.After(time.Second):
-			}
+		status, err := c.call(ctx, http.MethodPost, "/v1/events", lot, &answer, http.StatusTooManyRequests)
+		switch {
+		case err != nil:
+			return 0, err
+		case len(answer.Rejected) > 0:
+			return answer.Accepted, fmt.Errorf("%d events rejected, the first: %s", len(answer.Rejected), answer.Rejected[0])
+		case status != http.StatusTooManyRequests:
+			return answer.Accepted, nil
 		}
-		if len(answer.Rejected) > 0 {
-			return accepted, fmt.Errorf("%d events rejected, the first: %s", len(answer.Rejected), answer.Rejected[0])
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(time.Second):
 		}
-		accepted += answer.Accepted
-		lot = lot[n:]
 	}
-	return accepted, nil
 }
