@@ -68,6 +68,7 @@ type Server struct {
 	optedOut atomic.Pointer[map[string]bool]
 	plan     atomic.Pointer[plan]
 	sorted   ordered
+	specs    documents
 	stages   counted
 }
 

@@ -28,6 +28,7 @@ type AssignRequest struct {
 type AssignAnswer struct {
 	UnitID      string             `json:"unit_id" required:"true"`
 	Assignments []AssignmentAnswer `json:"assignments" required:"true"`
+	OverlayAt   *time.Time         `json:"overlay_at,omitempty" doc:"When today's counts were read, where an experiment asks for them; stage and scores stay last night's"`
 }
 
 // AssignmentAnswer is one assignment on the wire (CONTRACT §5).
@@ -128,9 +129,13 @@ func (a *ask) free() {
 
 // about sets the unit that is asked about. id may point into the body.
 func (a *ask) about(id string) {
-	a.server.look(a.p.profiles, id)
+	now := a.s.now()
+	a.server = serverAttributes{p: a.p.profiles, unit: id, now: now, shop: &a.s.o.Shop, lake: a.s.o.Lake}
+	if a.p.profiles != nil {
+		a.server.row, a.server.found = a.p.profiles.Row(id)
+	}
 	out := *a.s.optedOut.Load()
-	a.unit = experiments.Unit{ID: id, Server: &a.server, Sent: &a.sent, Now: a.s.now(), Sticky: a.kept, Upstream: a.s.o.Upstream,
+	a.unit = experiments.Unit{ID: id, Server: &a.server, Sent: &a.sent, Now: now, Sticky: a.kept, Upstream: a.s.o.Upstream,
 		OptedOut: len(out) > 0 && out[id]}
 }
 
@@ -149,6 +154,9 @@ func (a *ask) answer(key string) (experiments.Assignment, error) {
 	if !x.Enrolled || a.expose == exposeNo || x.Reason == experiments.ReasonForced {
 		return x, nil
 	}
+	if a.expose == exposeYes && a.s.o.Lake.Exposed(a.unit.ID, x.Experiment, x.AllocationRevision) {
+		return x, nil
+	}
 	err := a.s.o.Lake.Expose(a.ctx, lake.Exposure{Unit: strings.Clone(a.unit.ID), Experiment: strings.Clone(x.Experiment), Variant: x.Variant,
 		AllocationRevision: x.AllocationRevision, PAssign: x.PAssign, Policy: x.Reason, ScoreVersion: a.scoreVersion(&x), At: a.unit.Now}, a.expose == exposeSync)
 	if err != nil {
@@ -163,9 +171,7 @@ func (a *ask) answer(key string) (experiments.Assignment, error) {
 // scoreVersion returns the scores that decided: tonight's, or for a kept answer those of the night that it was given.
 func (a *ask) scoreVersion(x *experiments.Assignment) string {
 	if x.Reason == experiments.ReasonSticky {
-		if k, ok := a.s.o.Lake.Sticky(x.Experiment, a.unit.ID); ok {
-			return k.ScoreVersion
-		}
+		return x.ScoreVersion
 	}
 	return a.p.version
 }
@@ -225,6 +231,11 @@ func (a *ask) appendAnswer() error {
 	a.out = appendText(a.out, a.unit.ID)
 	a.out = append(a.out, `,"assignments":`...)
 	err := a.appendList()
+	if a.server.today {
+		a.out = append(a.out, `,"overlay_at":"`...)
+		a.out = a.unit.Now.UTC().AppendFormat(a.out, time.RFC3339Nano)
+		a.out = append(a.out, '"')
+	}
 	a.out = append(a.out, '}')
 	return err
 }
@@ -327,14 +338,14 @@ func (a *ask) readUnit(sc *scanner, single bool) error {
 		return invalid("unit_id", "%s", fault)
 	}
 	if len(sent) > 0 && sent[0] == '{' {
-		a.readSent(sent, "")
+		a.readSent(sent)
 	}
 	a.about(id)
 	return nil
 }
 
-// readSent keeps the attributes of an object, without skip.
-func (a *ask) readSent(raw []byte, skip string) {
+// readSent keeps the attributes of an object.
+func (a *ask) readSent(raw []byte) {
 	in := scanner{b: raw}
 	in.enter()
 	for {
@@ -342,10 +353,7 @@ func (a *ask) readSent(raw []byte, skip string) {
 		if !ok {
 			return
 		}
-		v := in.raw()
-		if name != skip || skip == "" {
-			a.sent.add(name, valueOf(v), a.p.own)
-		}
+		a.sent.add(name, valueOf(in.raw()))
 	}
 }
 

@@ -1,26 +1,34 @@
 package api
 
 import (
+	"time"
+
 	"perennial/experiments"
 	"perennial/features"
+	"perennial/features/lake"
 )
 
-// serverAttributes is what the server knows of a unit: scores and features of the newest snapshot.
+// serverAttributes is what the server knows of a unit: scores and features of the newest snapshot, and today's counts.
 type serverAttributes struct {
 	p     *features.Profiles
 	row   int32
 	found bool
+
+	unit  string
+	now   time.Time
+	shop  *features.Shop
+	lake  *lake.Lake
+	today bool // one of today's counts was asked for
 }
 
-func (a *serverAttributes) look(p *features.Profiles, unit string) {
-	*a = serverAttributes{p: p}
-	if p != nil {
-		a.row, a.found = p.Row(unit)
-	}
-}
-
-// Attribute returns a score or feature. A unit without a row is a prospect without orders; everything else about it is missing (CONTRACT §5).
+// Attribute returns a score, a feature or one of today's counts (orders_today, cart_today, days_since_last_order). A unit without a row is a prospect
+// without orders; everything else about it is missing (CONTRACT §5).
 func (a *serverAttributes) Attribute(name string) experiments.Value {
+	switch name {
+	case "orders_today", "cart_today", "days_since_last_order":
+		a.today = true
+		return a.overlay(name)
+	}
 	if !a.found {
 		switch name {
 		case "stage":
@@ -40,21 +48,30 @@ func (a *serverAttributes) Attribute(name string) experiments.Value {
 	return experiments.Value{Kind: experiments.Number, Num: number}
 }
 
-// reserved are names that the app cannot send, whether or not the unit has a row: the scores, and every column of the default catalog.
-var reserved = func() map[string]bool {
-	names := map[string]bool{}
-	for _, n := range []string{"churn_risk", "churn_decile", "ltv", "ltv_low", "ltv_high", "ltv_decile", "stage", "score_version",
-		"orders_30d", "orders_90d", "orders_180d", "orders_365d", "orders_all", "revenue_30d", "revenue_90d", "revenue_180d", "revenue_365d", "revenue_all",
-		"aov_all", "max_order_all", "recency_days", "tenure_days", "frequency", "recency", "T", "monetary", "ipt_mean", "recency_ratio", "trend_90",
-		"refunds_all", "refund_share_all", "discount_share_all", "sessions_7d", "sessions_30d", "sessions_90d", "active_days_30", "inactive_days"} {
-		names[n] = true
+// overlay reads what became known since midnight, unsealed events included, over last night's snapshot.
+func (a *serverAttributes) overlay(name string) experiments.Value {
+	orders, carts, last, _ := a.lake.Recent(a.unit)
+	switch name {
+	case "orders_today":
+		return experiments.Value{Kind: experiments.Number, Num: float64(orders)}
+	case "cart_today":
+		return experiments.Value{Kind: experiments.Number, Num: float64(carts)}
 	}
-	return names
-}()
+	today := a.shop.DayOf(a.now)
+	if !last.IsZero() {
+		return experiments.Value{Kind: experiments.Number, Num: max(0, float64(today-a.shop.DayOf(last)))}
+	}
+	if a.found {
+		if days, _, isText, null, ok := a.p.At(a.row, "recency_days"); ok && !null && !isText {
+			return experiments.Value{Kind: experiments.Number, Num: days + float64(today-a.p.AsOf)}
+		}
+	}
+	return experiments.Value{}
+}
 
-// add keeps a sent attribute unless the server owns its name.
-func (a *sentAttributes) add(name string, v experiments.Value, own map[string]bool) {
-	if v.Kind != experiments.Missing && !own[name] {
+// add keeps a sent attribute. The evaluator never reads one whose name the server owns.
+func (a *sentAttributes) add(name string, v experiments.Value) {
+	if v.Kind != experiments.Missing {
 		a.list = append(a.list, sentAttribute{name, v})
 	}
 }

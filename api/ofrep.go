@@ -148,7 +148,7 @@ func (s *Server) ofrepAll(c *gin.Context) {
 
 // unchanged sets the ETag of the question and answers 304 when the client has it.
 func (a *ask) unchanged(c *gin.Context, surface string, question []byte) bool {
-	tag := a.p.etag(a.unit.Now, a.unit.OptedOut, surface, question)
+	tag := a.etag(surface, question)
 	h := c.Writer.Header()
 	h["Etag"], h["Cache-Control"] = []string{tag}, noCache
 	if c.GetHeader("If-None-Match") != tag {
@@ -205,7 +205,7 @@ func (a *ask) readContext(r *http.Request) (err error) {
 		}
 		v := in.raw()
 		if name != "targetingKey" {
-			a.sent.add(name, valueOf(v), a.p.own)
+			a.sent.add(name, valueOf(v))
 			continue
 		}
 		switch v[0] {

@@ -47,7 +47,7 @@ func (s *Server) profiles() *features.Profiles {
 }
 
 func newPlan(snap *experiments.Snapshot, profiles *features.Profiles) *plan {
-	p := &plan{snap: snap, profiles: profiles, own: reserved}
+	p := &plan{snap: snap, profiles: profiles}
 	for _, key := range snap.Keys() {
 		e, ok := snap.Experiment(key)
 		if !ok {
@@ -56,7 +56,11 @@ func newPlan(snap *experiments.Snapshot, profiles *features.Profiles) *plan {
 		if e.Status == experiments.Running || e.Status == experiments.Stopped {
 			p.keys = append(p.keys, key)
 		}
-		for _, t := range []*time.Time{e.StartAt, e.EndAt} {
+		turns := []*time.Time{e.StartAt, e.EndAt}
+		for _, o := range snap.Offers(key) {
+			turns = append(turns, o.StartsAt, o.EndsAt)
+		}
+		for _, t := range turns {
 			if t != nil {
 				p.turns = append(p.turns, *t)
 			}
@@ -65,13 +69,6 @@ func newPlan(snap *experiments.Snapshot, profiles *features.Profiles) *plan {
 	sort.Slice(p.turns, func(i, j int) bool { return p.turns[i].Before(p.turns[j]) })
 	if profiles != nil {
 		p.version = profiles.Version
-		p.own = make(map[string]bool, len(reserved))
-		for name := range reserved {
-			p.own[name] = true
-		}
-		for _, name := range profiles.Columns() {
-			p.own[name] = true
-		}
 	}
 	return p
 }
@@ -100,16 +97,22 @@ func (p *plan) offer(o *experiments.Offer) []byte {
 	return raw
 }
 
-// etag is the identity of an answer: the definitions, the scores, the schedule, consent and the whole question (as bytes: another spelling is another question).
-func (p *plan) etag(now time.Time, optedOut bool, surface string, parts ...[]byte) string {
-	h := sha256.New()
-	var head [24]byte
+// etag is the identity of an answer: the definitions, the scores, the schedule, consent, today's counts and the whole question (as bytes: another
+// spelling is another question). It costs one hash and no evaluation.
+func (a *ask) etag(surface string, parts ...[]byte) string {
+	h, p, now := sha256.New(), a.p, a.unit.Now
+	var head [56]byte
 	binary.LittleEndian.PutUint64(head[:], uint64(p.snap.Version()))
 	turn := sort.Search(len(p.turns), func(i int) bool { return p.turns[i].After(now) })
 	binary.LittleEndian.PutUint64(head[8:], uint64(turn))
-	if optedOut {
+	if a.unit.OptedOut {
 		head[16] = 1
 	}
+	orders, carts, last, _ := a.s.o.Lake.Recent(a.unit.ID)
+	binary.LittleEndian.PutUint64(head[24:], uint64(orders))
+	binary.LittleEndian.PutUint64(head[32:], uint64(carts))
+	binary.LittleEndian.PutUint64(head[40:], uint64(last.Unix()))
+	binary.LittleEndian.PutUint64(head[48:], uint64(a.s.o.Shop.DayOf(now)))
 	h.Write(head[:])
 	h.Write([]byte(surface))
 	h.Write([]byte{0})

@@ -157,6 +157,7 @@ func (s *Server) route() {
 	s.preflight("/v1/events")
 
 	s.ofrep()
+	s.unleash()
 	s.manage()
 	s.operations()
 	s.pages()
