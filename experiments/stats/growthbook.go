@@ -131,6 +131,9 @@ func (c *GrowthBookCase) compare(sa, sb GrowthBookSums) (f, s GrowthBookVerdict,
 	f = GrowthBookVerdict{Expected: num(est), CI: [2]*float64{num(est - t*sd), num(est + t*sd)}, PValue: num(StudentTwoSided(est/sd, df)), Uplift: uplift}
 	seq := Sequence{Alpha: c.Alpha, Tuning: c.Tuning}
 	n := sa.N + sb.N
+	if c.Metric.StatisticType == "quantile_event" {
+		n = sa.QuantileN + sb.QuantileN
+	}
 	half := seq.Multiplier(n) * sd
 	s = GrowthBookVerdict{Expected: num(est), CI: [2]*float64{num(est - half), num(est + half)}, PValue: num(seq.P(est/sd, n)), Uplift: uplift}
 	mean, post := est, v
@@ -198,6 +201,9 @@ func (c *GrowthBookCase) effect(sa, sb GrowthBookSums) (est, v, df, control floa
 		return est, vb/mc2 + va*b.raw*b.raw/(mc2*mc2), df, a.raw, nil
 	}
 	r := b.raw / a.raw
+	if c.Metric.StatisticType == "ratio_ra" { // gbstats differentiates the adjusted effect here, the unadjusted one for means
+		r = (math.Abs(a.raw) + b.mean - a.mean) / math.Abs(a.raw)
+	}
 	v = b.variance/(b.rows*mc2) + (a.post*r*r-2*a.cross*r+a.pre)/(a.rows*mc2)
 	return est, v, df, a.raw, nil
 }
