@@ -249,6 +249,9 @@ func (c *constraint) holds(u *Unit) bool {
 func (c *constraint) value(u *Unit) Value {
 	switch c.origin {
 	case fromUnit:
+		if u.ID == "" {
+			return Value{}
+		}
 		return Value{Kind: Text_, Text: u.ID}
 	case fromClock:
 		if u.Sent != nil {
