@@ -22,6 +22,11 @@ const (
 // corrected by the difference. IDDay is set from ts as sent, so that every replay has the same; the other days and the server's
 // times are left to the lake. Unknown fields are ignored. The error is always an *InvalidError.
 func DecodeEvent(raw []byte, shop Shop, now time.Time) (Event, error) {
+	return decodeEvent(raw, shop, now, true)
+}
+
+// decodeEvent is DecodeEvent; live says that sent_at is a moment ago. In history it is not, and corrects nothing.
+func decodeEvent(raw []byte, shop Shop, now time.Time, live bool) (Event, error) {
 	e, err := decodeFields(raw)
 	if err != nil {
 		return Event{}, err
@@ -30,7 +35,7 @@ func DecodeEvent(raw []byte, shop Shop, now time.Time) (Event, error) {
 		e.EventID = deriveOrderID(&e)
 	}
 	e.IDDay = utcDay(e.TS)
-	if !e.SentAt.IsZero() {
+	if live && !e.SentAt.IsZero() {
 		if skew := now.Sub(e.SentAt); skew > maxSkew || skew < -maxSkew {
 			e.TS = e.TS.Add(skew).Truncate(time.Microsecond)
 		}

@@ -179,7 +179,7 @@ func (im *Importer) Row(cells [][]byte, width int) error {
 // Object reads one line of JSON. Without a mapping it is an event of CONTRACT §3, whose available_at is kept where no lag is given.
 func (im *Importer) Object(line []byte) error {
 	if !im.Mapped() {
-		e, err := DecodeEvent(line, im.o.Shop, im.o.Now)
+		e, err := decodeEvent(line, im.o.Shop, im.o.Now, false)
 		if err != nil {
 			return err
 		}
