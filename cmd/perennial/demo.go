@@ -25,6 +25,7 @@ const (
 	demoTestCut  = "2011-10-01"
 	demoNight    = "2011-11-11" // the night before the promotions
 	demoTomorrow = "2011-12-10"
+	demoClock    = "2011-12-10T12:00:00Z"
 )
 
 // demoConfig is DATA/perennial.yaml of a demo.
@@ -34,7 +35,7 @@ currency: GBP
 margin_rate: 0.3
 refund_maturity_days: 5
 # A fixed "now": the day after the last real order, so that nobody is lapsed by thirteen years.
-clock: 2011-12-10T12:00:00Z
+clock: ` + demoClock + `
 `
 
 type demoCmd struct {
@@ -52,10 +53,11 @@ Examples:
   perennial demo --addr :9000 --data data/demo`
 }
 
-// demoState is DATA/demo.json: it marks the directory as a demo's and says whether the replay is complete.
+// demoState is DATA/demo.json: it marks the directory as a demo's and says what need not be done again.
 type demoState struct {
-	Demo     bool `json:"demo"`
-	Replayed bool `json:"replayed"`
+	Demo     bool   `json:"demo"`
+	Trained  string `json:"trained,omitempty"` // what training found, on real orders only: the replay's would enter the test window
+	Replayed bool   `json:"replayed"`
 }
 
 // demo is one run of the command.
@@ -232,6 +234,10 @@ func (c demoCard) metric(name string) string {
 // train fits churn and LTV on one cut and judges them on a later one.
 func (d *demo) train(ctx context.Context) error {
 	d.steps.begin("train churn and LTV on " + demoTrainCut + ", judge on " + demoTestCut)
+	if d.state.Trained != "" {
+		d.steps.done("done before: %s", d.state.Trained)
+		return nil
+	}
 	cards := map[string]*demoCard{"churn": {}, "ltv": {}}
 	for _, target := range []string{"churn", "ltv"} {
 		if err := d.command(ctx, cards[target], "train", target, "--train-as-of", demoTrainCut, "--test-as-of", demoTestCut, "--horizon", "60d", "--seed", "1"); err != nil {
@@ -239,9 +245,13 @@ func (d *demo) train(ctx context.Context) error {
 		}
 	}
 	churn, ltv := cards["churn"], cards["ltv"]
-	d.steps.done("churn (%s): AUC %s, recency alone %.3f; LTV (%s): its top tenth holds %s of the next 60 days' money, past revenue's %.3f",
+	d.state.Trained = fmt.Sprintf("churn (%s): AUC %s, recency alone %.3f; LTV (%s): its top tenth holds %s of the next 60 days' money, past revenue's %.3f",
 		churn.Learner, churn.metric("auc"), churn.Baselines["recency"]["auc"],
 		ltv.Learner, ltv.metric("top_decile_share"), ltv.Baselines["past_revenue"]["top_decile_share"])
+	if err := d.save(); err != nil {
+		return err
+	}
+	d.steps.done("%s", d.state.Trained)
 	return nil
 }
 

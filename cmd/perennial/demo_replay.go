@@ -40,10 +40,14 @@ func (d *demo) replay(ctx context.Context, s *demoServer) error {
 	if err != nil {
 		return err
 	}
+	now, err := time.Parse(time.RFC3339, demoClock)
+	if err != nil {
+		return err
+	}
 	var events []features.Event
 	exposed := 0
 	for _, plot := range story.Experiments {
-		response, orders := plot.response(story)
+		response, orders := plot.response(story, now)
 		for _, c := range customers {
 			got, ok := asked[c.UserID][plot.Key]
 			if !ok || !got.Enrolled || got.Variant == nil {

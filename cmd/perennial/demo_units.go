@@ -34,12 +34,12 @@ type demoPlot struct {
 
 // response returns the plot as synth plays it. Its customers have no orders without a promotion but the real ones, so the expected orders
 // that synth is given are the strongest arm's, and every other arm stops a share of them.
-func (p demoPlot) response(story demoStory) (*synth.Response, float64) {
+func (p demoPlot) response(story demoStory, now time.Time) (*synth.Response, float64) {
 	most := 0.0
 	for _, arm := range p.Arms {
 		most = max(most, arm.OrdersAdded)
 	}
-	r := &synth.Response{Seed: story.Seed, Experiment: p.Key, MarginRate: p.MarginRate, RefundRate: p.RefundRate, Arms: map[string]synth.Arm{}}
+	r := &synth.Response{Seed: story.Seed, Experiment: p.Key, MarginRate: p.MarginRate, RefundRate: p.RefundRate, Until: now, Arms: map[string]synth.Arm{}}
 	for variant, arm := range p.Arms {
 		r.Arms[variant] = synth.Arm{Lift: arm.OrdersAdded/most - 1, Percent: arm.Percent, Threshold: arm.Threshold, Off: arm.Off, Stretch: arm.Stretch,
 			Contact: arm.Contact, Coupon: arm.Coupon}
