@@ -1,0 +1,44 @@
+import { Collapse } from 'antd'
+import type { Experiment, Results } from '../../api'
+import { useText } from '../../i18n'
+
+/** Method and SQL, folded away. */
+export function Method({ e, r }: { e: Experiment; r: Results }) {
+  const { t } = useText()
+  const method = r.inference === 'gst' || r.inference === 'confseq' ? r.inference : 'fixed'
+  return (
+    <Collapse
+      className="method"
+      items={[
+        {
+          key: 'method',
+          label: <h2 className="in-line">{t('method.title')}</h2>,
+          children: (
+            <>
+              <p>{t('method.lead')}</p>
+              <ul className="bullets">
+                <li>{t('method.itt')}</li>
+                <li>{t('method.window', { days: e.plan.horizon_days || 14 })}</li>
+                <li>{t('method.welch')}</li>
+                <li>{t(`method.${method}`)}</li>
+                <li>{t('method.multi')}</li>
+                <li>{t('method.srm')}</li>
+              </ul>
+              {r.source.snapshot && (
+                <p className="quiet small">
+                  {t('method.snapshot', { snapshot: r.source.snapshot })}
+                </p>
+              )}
+              {r.sql && r.sql.length > 0 && <h3>{t('method.sql')}</h3>}
+              {r.sql?.map((q, i) => (
+                <pre className="sql" key={i} tabIndex={0}>
+                  {q.trim()}
+                </pre>
+              ))}
+            </>
+          ),
+        },
+      ]}
+    />
+  )
+}
