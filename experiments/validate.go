@@ -121,7 +121,7 @@ func (d *Definition) checkVariants(f *faults) {
 			checkKey(f, at+".offer", v.Offer)
 		}
 	}
-	if readable && total <= 0 {
+	if readable && total <= 0 && len(d.Allocation) == 0 { // explicit ranges need no weights
 		f.add("variants", "all weights are zero")
 	}
 	if d.variant(d.Control) < 0 {
@@ -302,6 +302,11 @@ func checkConstraints(f *faults, field string, list []Constraint) {
 		_, wrong := compileConstraint(c, nil)
 		for _, w := range wrong {
 			f.add(fmt.Sprintf("%s[%d].%s", field, i, w.Field), "%s", w.Reason)
+		}
+		for j, v := range c.Values {
+			if v == "" && len(wrong) == 0 {
+				f.add(fmt.Sprintf("%s[%d].values[%d]", field, i, j), "is empty: some SDKs take a missing attribute for it")
+			}
 		}
 	}
 }

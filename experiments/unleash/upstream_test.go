@@ -48,7 +48,7 @@ func newServer(t *testing.T, body string) *server {
 
 func (s *server) say(body string) { s.body.Store(&body) }
 
-func flag(name string, enabled bool) string {
+func oneFlag(name string, enabled bool) string {
 	return fmt.Sprintf(`{"name":%q,"enabled":%v,"strategies":[{"name":"default"}],"variants":[{"name":"a","weight":1},{"name":"b","weight":1}]}`, name, enabled)
 }
 
@@ -77,7 +77,7 @@ func until(t *testing.T, what string, ok func() bool) {
 }
 
 func TestUpstreamFollowsAndOutlives(t *testing.T) {
-	s := newServer(t, features(flag("on", true), flag("off", false)))
+	s := newServer(t, features(oneFlag("on", true), oneFlag("off", false)))
 	file := filepath.Join(t.TempDir(), "unleash.json")
 	u := watch(t, unleash.UpstreamOptions{URL: s.URL + "/api", LastGood: file})
 	until(t, "first answer", func() bool { return u.Flags() != nil })
@@ -87,7 +87,7 @@ func TestUpstreamFollowsAndOutlives(t *testing.T) {
 	if f := u.Flags(); len(f) != 2 || !slices.Equal(f[0].Variants, []string{"a", "b"}) {
 		t.Errorf("Flags = %+v, want two with variants a b", f)
 	}
-	s.say(features(flag("on", false), flag("off", true)))
+	s.say(features(oneFlag("on", false), oneFlag("off", true)))
 	until(t, "a change", func() bool { return !u.On("on") && u.On("off") })
 
 	s.status.Store(500)
@@ -109,13 +109,13 @@ func TestUpstreamFollowsAndOutlives(t *testing.T) {
 // Documents that make the SDK panic, fail, or enable every unknown flag leave what was good.
 func TestUpstreamBrokenDocuments(t *testing.T) {
 	for _, c := range []struct{ name, body string }{
-		{"missing stickiness panics", features(flag("good", true), `{"name":"bad","enabled":true,"strategies":[{"name":"flexibleRollout","parameters":{"rollout":"50","groupId":"g"}}]}`)},
-		{"zero weights", features(flag("good", true), `{"name":"bad","enabled":false,"strategies":[{"name":"default"}],"variants":[{"name":"x","weight":0}]}`)},
-		{"a string id fails the whole payload", features(flag("good", false), `{"name":"bad","enabled":true,"strategies":[{"id":"uuid","name":"default"}]}`)},
+		{"missing stickiness panics", features(oneFlag("good", true), `{"name":"bad","enabled":true,"strategies":[{"name":"flexibleRollout","parameters":{"rollout":"50","groupId":"g"}}]}`)},
+		{"zero weights", features(oneFlag("good", true), `{"name":"bad","enabled":false,"strategies":[{"name":"default"}],"variants":[{"name":"x","weight":0}]}`)},
+		{"a string id fails the whole payload", features(oneFlag("good", false), `{"name":"bad","enabled":true,"strategies":[{"id":"uuid","name":"default"}]}`)},
 		{"not JSON", `{"features":`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newServer(t, features(flag("good", true)))
+			s := newServer(t, features(oneFlag("good", true)))
 			u := watch(t, unleash.UpstreamOptions{URL: s.URL + "/api"})
 			until(t, "first answer", func() bool { return u.Flags() != nil })
 			s.say(c.body)
