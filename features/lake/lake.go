@@ -30,8 +30,9 @@ var ErrBehind = errors.New("the lake is behind")
 // ErrDiskFull is returned by Append when free space is below its reserve; the caller answers 503.
 var ErrDiskFull = errors.New("disk full")
 
-// ErrNotServing is returned by the journal's writers when this process does not own the journal (yet): call Serve first.
-var ErrNotServing = errors.New("the journal is not open")
+// ErrNotServing is returned by the journal's writers when this process does not own the journal (yet): call Serve first. It is an
+// ErrBusy too, so that a caller's 503 covers both.
+var ErrNotServing = fmt.Errorf("the journal is not open: %w", ErrBusy)
 
 // Options of Open. The zero value of every optional field is usable.
 type Options struct {
