@@ -167,11 +167,15 @@ func humaError(status int, msg string, errs ...error) huma.StatusError {
 			p.Detail = "the body is not JSON: " + d.Message
 			continue
 		}
-		field := d.Location
+		field, reason := d.Location, d.Message
+		if name, ok := strings.CutPrefix(reason, "expected required property "); ok {
+			name, _, _ = strings.Cut(name, " ")
+			field, reason = field+"."+name, "is missing"
+		}
 		for _, place := range []string{"body.", "query.", "path.", "header."} {
 			field = strings.TrimPrefix(field, place)
 		}
-		p.Errors = append(p.Errors, FieldFault{field, d.Message})
+		p.Errors = append(p.Errors, FieldFault{field, reason})
 	}
 	return p
 }

@@ -158,6 +158,7 @@ func (s *Server) route() {
 
 	s.ofrep()
 	s.unleash()
+	s.segment()
 	s.manage()
 	s.operations()
 	s.pages()
