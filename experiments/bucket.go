@@ -38,6 +38,13 @@ func (p prefix) bucket(unit string) int { return int(p.sum(unit) % Buckets) }
 // add hashes s after what came before.
 func (p *prefix) add(s string) {
 	p.n += len(s)
+	if p.held == 0 { // the plain words of murmur3
+		h := p.h
+		for ; len(s) >= 4; s = s[4:] {
+			h = round(h, word(s))
+		}
+		p.h = h
+	}
 	for ; len(s) >= 4; s = s[4:] {
 		p.tail |= uint64(word(s)) << p.held
 		p.h = round(p.h, uint32(p.tail))

@@ -348,5 +348,5 @@ func (t *tx) putObject(kind, key string, v any) error {
 	return t.exec(`INSERT INTO objects (kind, key, doc) VALUES (?, ?, ?) ON CONFLICT (kind, key) DO UPDATE SET doc = excluded.doc`, kind, key, string(raw))
 }
 
-// newSalt is 10 random characters of a salt's alphabet: 50 bits, of which 32 can matter.
-func newSalt() string { return strings.ToLower(rand.Text()[:10]) }
+// newSalt is 11 random characters of a salt's alphabet: 55 bits, of which 32 can matter. With its colon it fills whole words of the hash.
+func newSalt() string { return strings.ToLower(rand.Text()[:11]) }
