@@ -99,8 +99,8 @@ func problemOf(err error) *Problem {
 		p = problem(http.StatusServiceUnavailable, "disk_full: nothing was stored; free space on the server's data directory and send the same batch again")
 		p.retryAfter = 30
 		return p
-	case errors.Is(err, lake.ErrBusy):
-		p = problem(http.StatusServiceUnavailable, "the journal is not open yet: another process holds it")
+	case errors.Is(err, lake.ErrNotServing), errors.Is(err, lake.ErrBusy):
+		p = problem(http.StatusServiceUnavailable, "the journal is not open yet: nothing was stored; send the same batch again")
 		p.retryAfter = 1
 		return p
 	case errors.As(err, &tooLarge):

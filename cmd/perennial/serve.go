@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"perennial/api"
+	"perennial/api/web"
 	"perennial/features/lake"
 )
 
@@ -188,7 +189,7 @@ func (v *live) newServer(ctx context.Context) (*api.Server, error) {
 	c := v.a.Config
 	server, err := api.New(api.Options{Shop: c.Shop(), Now: v.a.Now, Simulated: !c.Clock.IsZero(), Logger: v.a.Log, CORSOrigins: c.CORSOrigins, Version: version,
 		Store: v.store, Lake: v.lake, Snapshot: v.snapshot.Load, Reload: v.reload, Profiles: v.profiles.Load, Unready: v.why,
-		Models: v.models, Promote: v.promote, Runs: v.runs, Nightly: v.nightly})
+		Web: web.FS(), Models: v.models, Promote: v.promote, Runs: v.runs, Nightly: v.nightly})
 	if err != nil {
 		return nil, err
 	}
