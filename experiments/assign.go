@@ -81,53 +81,58 @@ type Assignment struct {
 // Assign answers for one unit and one experiment, in the order of DESIGN §5: forced, status and schedule, kill switch, opt-out, holdouts, layer,
 // prerequisite, sticky, targeting, offers, bucket. It does no I/O, and allocates only where a constraint folds the case of a value that is not in lower
 // case or matches a pattern. A unit with an empty id is never enrolled.
-func (s *Snapshot) Assign(u *Unit, key string) Assignment {
+func (s *Snapshot) Assign(u *Unit, key string) (a Assignment) {
 	e, ok := s.byKey[key]
 	if !ok {
-		return Assignment{Experiment: key, Reason: ReasonUnknown, Bucket: -1}
+		a.Experiment, a.Reason, a.Bucket = key, ReasonUnknown, -1
+		return a
 	}
-	return e.assign(u)
+	e.assign(u, &a)
+	return a
 }
 
-func (e *compiled) assign(u *Unit) Assignment {
+// assign fills an empty answer.
+func (e *compiled) assign(u *Unit, a *Assignment) {
+	a.Experiment, a.AllocationRevision, a.NeedsServer, a.Bucket = e.key, e.allocationRevision, e.needsServer, -1
 	if len(e.forced) > 0 {
 		if arm, ok := e.forced[u.ID]; ok {
-			a := e.enrolled(u, arm, ReasonForced)
+			e.enrol(u, a, arm, ReasonForced)
 			a.PAssign = 1
-			return a
+			return
 		}
 	}
 	if reason := e.closed(u); reason != "" {
-		return e.out(u, reason)
+		e.leaveOut(u, a, reason)
+		return
 	}
 	if e.sticky && u.Sticky != nil {
 		if kept, ok := u.Sticky(e.key); ok {
 			if arm, ok := e.armOf(kept.Variant); ok {
-				a := e.enrolled(u, arm, ReasonSticky)
+				e.enrol(u, a, arm, ReasonSticky)
 				a.AllocationRevision, a.PAssign, a.ScoreVersion = kept.AllocationRevision, kept.PAssign, kept.ScoreVersion
-				return a
+				return
 			}
 		}
 	}
 	if !e.targeting.Hold(u) {
-		return e.out(u, ReasonTargeting)
+		e.leaveOut(u, a, ReasonTargeting)
+		return
 	}
 	if u.ID == "" {
-		return e.out(u, ReasonNotEnrolled)
+		e.leaveOut(u, a, ReasonNotEnrolled)
+		return
 	}
-	bucket := e.hash.bucket(u.ID)
-	arm := e.armAt(bucket)
-	if arm < 0 {
-		a := e.out(u, ReasonNotEnrolled)
-		a.Bucket = bucket
-		return a
+	a.Bucket = e.hash.bucket(u.ID)
+	arm := e.armAt(a.Bucket)
+	switch {
+	case arm < 0:
+		e.leaveOut(u, a, ReasonNotEnrolled)
+	case len(e.offers) > 0 && e.exhausted(u):
+		e.leaveOut(u, a, ReasonOfferExhausted)
+	default:
+		e.enrol(u, a, arm, ReasonSplit)
+		a.Keep = e.sticky
 	}
-	if e.exhausted(u) {
-		return e.out(u, ReasonOfferExhausted)
-	}
-	a := e.enrolled(u, arm, ReasonSplit)
-	a.Bucket, a.Keep = bucket, e.sticky
-	return a
 }
 
 // closed says why a unit cannot enter, whatever it is like; "" when it can.
@@ -155,7 +160,8 @@ func (e *compiled) closed(u *Unit) string {
 		return ReasonLayer
 	}
 	if p := e.parent; p != nil {
-		a := p.assign(u)
+		var a Assignment
+		p.assign(u, &a)
 		if !a.Enrolled || !e.parentVariants[a.Variant] {
 			return ReasonTargeting
 		}
@@ -178,15 +184,13 @@ func (e *compiled) exhausted(u *Unit) bool {
 	return false
 }
 
-func (e *compiled) enrolled(u *Unit, arm int, reason string) Assignment {
+func (e *compiled) enrol(u *Unit, a *Assignment, arm int, reason string) {
 	v := &e.arms[arm]
-	return Assignment{Experiment: e.key, Variant: v.key, Payload: v.payloadFor(u), Enrolled: true, Reason: reason, PAssign: v.share,
-		AllocationRevision: e.allocationRevision, Bucket: -1, Offer: v.offer, NeedsServer: e.needsServer}
+	a.Variant, a.Payload, a.Enrolled, a.Reason, a.PAssign, a.Offer = v.key, v.payloadFor(u), true, reason, v.share, v.offer
 }
 
-func (e *compiled) out(u *Unit, reason string) Assignment {
-	return Assignment{Experiment: e.key, Payload: e.arms[e.control].payloadFor(u), Reason: reason,
-		AllocationRevision: e.allocationRevision, Bucket: -1, NeedsServer: e.needsServer}
+func (e *compiled) leaveOut(u *Unit, a *Assignment, reason string) {
+	a.Payload, a.Reason = e.arms[e.control].payloadFor(u), reason
 }
 
 // payloadFor is the payload of the first rule that holds, else the arm's own.
