@@ -195,7 +195,7 @@ func (a *App) checkKeys(ctx context.Context) finding {
 	if len(roles) == 0 {
 		return warning("perennial keys create --role admin", "no API key: nobody can ask this server anything")
 	}
-	return fine("%v", roles)
+	return fine("%s", counts(roles))
 }
 
 // checkLake looks at clock, events, scores and the unsealed tail.
