@@ -7,7 +7,7 @@ const passed = ['/v1', '/signin', '/signout', '/healthz', '/readyz', '/openapi.j
 
 export default defineConfig({
   plugins: [react()],
-  server: { proxy: Object.fromEntries(passed.map((path) => [path, { target: server, changeOrigin: true }])) },
+  server: { proxy: Object.fromEntries(passed.map((path) => [path, { target: server, changeOrigin: false }])) },
   build: {
     target: 'es2022',
     sourcemap: false,

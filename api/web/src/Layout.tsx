@@ -1,4 +1,4 @@
-import { ClockCircleOutlined, LogoutOutlined, MenuOutlined, UserOutlined } from '@ant-design/icons'
+import { ClockCircleOutlined, DownOutlined, LogoutOutlined, MenuOutlined, UserOutlined } from '@ant-design/icons'
 import { Button, Drawer, Dropdown, Popover } from 'antd'
 import { useEffect, useState, type ReactNode } from 'react'
 import { NavLink, useLocation } from 'react-router'
@@ -76,7 +76,11 @@ export function Layout({ signOut, children }: { signOut: () => void; children: R
           </NavLink>
           <nav className="nav" aria-label={t('app.menu')}>
             {main.map(link)}
-            {more.filter(allowed).map(link)}
+            <Dropdown trigger={['click']} menu={{ items: more.filter(allowed).map((e) => ({ key: e.to, label: <NavLink to={e.to}>{t(e.key)}</NavLink> })) }}>
+              <button type="button" className={more.some((e) => pathname.startsWith(e.to)) ? 'on' : ''}>
+                {t('nav.more')} <DownOutlined />
+              </button>
+            </Dropdown>
           </nav>
           <div className="top-right">
             {me.simulated_clock && (

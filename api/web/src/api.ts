@@ -59,6 +59,7 @@ export type Effect = {
   variant: string
   segment: unknown
   role?: 'primary' | 'secondary' | 'guardrail'
+  direction?: string
   n: number
   n_control: number
   mean: number | null
@@ -78,9 +79,12 @@ export type Effect = {
   warnings?: string[]
   fixed?: { se: number | null; p_value: number | null; effect_low: number | null; effect_high: number | null } | null
   exact?: { method: string; p_value: number | null; low: number | null; high: number | null } | null
-  margin?: number | null
+  non_inferior?: { margin: number; alpha: number; p_value: number | null; verdict: string } | null
 }
-export type Waterfall = Partial<Record<'revenue' | 'cost_of_goods' | 'discount' | 'refunds' | 'commission' | 'contact' | 'profit', number | null>>
+/** Money per matured unit of one variant; the discount is already out of revenue. */
+export type Waterfall = Partial<Record<'revenue' | 'cost_of_goods' | 'discount' | 'refunds' | 'refunded' | 'commission' | 'contact' | 'profit', number | null>>
+/** The cumulative effect of the units that had matured by the end of a day, with a band that holds at every moment. */
+export type SeriesPoint = { metric: string; variant: string; day: string; n: number; effect: number | null; low: number | null; high: number | null }
 export type Profit = {
   variant: string
   per_unit: number | null
@@ -92,21 +96,21 @@ export type Profit = {
   iroi_low?: number | null
   iroi_high?: number | null
   reason?: string | null
-  waterfall?: Waterfall | null
 }
 export type Action = 'ship' | 'keep_running' | 'stop_losing' | 'no_difference' | 'cannot_judge'
 export type Results = {
   alpha: number
   inference: string
   control: string
-  source: { exposed: number; matured: number; as_of?: string; snapshot?: string }
+  source: { exposed: number; matured: number; as_of?: string; snapshot?: string | number }
   arms: { variant: string; units: number; planned_share: number }[]
   srm: { statistic: number | null; df: number; p_value: number | null; sequential_p?: number | null; verdict: string; reason?: string | null } | null
   results: Effect[]
   profit?: Profit[]
-  waterfall?: (Waterfall & { variant: string })[]
-  state?: { look: number | null; looks: number | null; information: number | null; boundary: number | null; crossed: unknown } | null
-  health?: { code: string; verdict: string; p_value: number | null; detail?: Text }[]
+  waterfall?: Record<string, Waterfall> | null
+  series?: SeriesPoint[] | null
+  state?: { look: number | null; looks: number | null; information: number | null; boundary: number | null; reason?: string | null; crossed: { look: number; at: string; variant: string; side: string; shrunk?: number | null } | null; closed?: boolean } | null
+  health?: { code: string; verdict: string; p_value: number | null; detail?: Text | null }[] | null
   decision: { action: Action; variant?: string | null; text: Text; days_left?: number | null }
   warnings?: { code: string; detail: Text }[]
   sql?: string[]

@@ -37,7 +37,7 @@ export const stageColors: Record<string, string> = {
 }
 
 export const fonts =
-  '"Inter", "Segoe UI", system-ui, -apple-system, "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "Noto Sans CJK SC", "Noto Sans SC", "Helvetica Neue", Arial, sans-serif'
+  '"Inter", -apple-system, BlinkMacSystemFont, "Segoe UI", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "Noto Sans CJK SC", "Noto Sans SC", "Helvetica Neue", system-ui, Arial, sans-serif'
 export const mono = 'ui-monospace, "SF Mono", "Cascadia Code", "JetBrains Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace'
 
 export const theme: ThemeConfig = {
@@ -68,6 +68,7 @@ export const theme: ThemeConfig = {
     Table: { headerBg: '#faf8f2', headerColor: color.inkSoft, rowHoverBg: '#faf8f2', cellPaddingBlock: 12 },
     Card: { headerFontSize: 17, paddingLG: 22 },
     Tabs: { titleFontSize: 15 },
+    Segmented: { trackBg: '#ebe7da', itemSelectedBg: '#ffffff', itemColor: '#48534f' },
     Collapse: { headerBg: '#ffffff', contentBg: '#ffffff' },
   },
 }

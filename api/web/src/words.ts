@@ -1,6 +1,12 @@
-import type { Constraint, MetricDef, Text } from './api'
+import type { Constraint, Experiment, MetricDef, Text } from './api'
 import { has, type T } from './i18n'
 import type { Lang } from './format'
+
+/** When an experiment began: its planned start where that lies before the day somebody pressed start. */
+export function beganAt(e: Pick<Experiment, 'start_at' | 'started_at'>): string | null {
+  if (!e.started_at) return null
+  return e.start_at && new Date(e.start_at) < new Date(e.started_at) ? e.start_at : e.started_at
+}
 
 /** The text of one language; a text that lacks it falls back to the other. */
 export function say(lang: Lang, text: Text | string | null | undefined): string {

@@ -19,6 +19,7 @@ export const en = {
   'nav.offers': 'Offers',
   'nav.traffic': 'Layers and holdouts',
   'nav.keys': 'Access keys',
+  'nav.more': 'More',
   'nav.audit': 'Change log',
 
   'state.loading': 'Loading…',
@@ -260,6 +261,7 @@ export const en = {
   'def.revision': 'Revision {{revision}}, allocation {{allocation}}',
   'def.forced': 'Test customers',
   'def.key': 'Key for the app',
+  'def.more': 'More',
   'def.tags': 'Tags',
 
   'method.title': 'Method and SQL',
@@ -514,6 +516,8 @@ export const en = {
   'model.features': 'Features ({{n}})',
   'model.parameters': 'Parameters',
   'model.notes': 'Notes',
+  'model.judged': 'The model in use was fitted again on all mature data. These figures judge {{version}}: the same learner, fitted without the later period.',
+  'model.unjudged': 'This version was not judged on a later period.',
   'model.none.title': 'No models yet',
   'model.none.text': 'Train one on the server. The nightly batch keeps it fresh afterwards:',
   'model.older': 'Earlier versions and challengers',

@@ -21,6 +21,7 @@ export const zh: Record<Key, string> = {
   'nav.offers': '优惠',
   'nav.traffic': '分层与留出组',
   'nav.keys': '访问密钥',
+  'nav.more': '更多',
   'nav.audit': '变更记录',
 
   'state.loading': '加载中…',
@@ -262,6 +263,7 @@ export const zh: Record<Key, string> = {
   'def.revision': '第 {{revision}} 版，分配第 {{allocation}} 版',
   'def.forced': '测试用户',
   'def.key': '应用使用的键',
+  'def.more': '其他',
   'def.tags': '标签',
 
   'method.title': '方法与 SQL',
@@ -516,6 +518,8 @@ export const zh: Record<Key, string> = {
   'model.features': '特征（{{n}} 个）',
   'model.parameters': '参数',
   'model.notes': '备注',
+  'model.judged': '使用中的模型已用全部成熟数据重新拟合。这些数字检验的是 {{version}}：同一种模型，没有用后一段时间的数据拟合。',
+  'model.unjudged': '这个版本没有在后一段时间上检验过。',
   'model.none.title': '还没有模型',
   'model.none.text': '请在服务器上训练一个，之后夜间批处理会自动更新：',
   'model.older': '以前的版本与挑战者',

@@ -7,7 +7,6 @@ import { Chart } from '../components/Chart'
 import { Figure, Meter, PageHead, Section, StageTag } from '../components/Parts'
 import { EmptyState, Load, Num } from '../components/State'
 import { useFormats } from '../context'
-import { countShort } from '../format'
 import { useLoad, useTitle, useNarrow } from '../hooks'
 import { has, useText } from '../i18n'
 import { color, stageColors } from '../theme'
@@ -17,7 +16,7 @@ const listOf = (stage: string) => `/customers/list?stage=${encodeURIComponent(st
 
 /** Customers and value side by side: a stage can be large and poor, or small and rich. */
 function StageChart({ data }: { data: Lifecycle }) {
-  const { t, lang } = useText()
+  const { t } = useText()
   const f = useFormats()
   const go = useNavigate()
   const narrow = useNarrow()
@@ -34,30 +33,30 @@ function StageChart({ data }: { data: Lifecycle }) {
     })
     const axis = { type: 'category' as const, data: names, axisTick: { show: false }, axisLine: { show: false }, axisLabel: { color: color.ink, fontSize: 13 } }
     const hidden = { type: 'value' as const, axisLabel: { show: false }, splitLine: { show: false } }
-    const head = (gridIndex: number, name: string) => ({ ...hidden, gridIndex, name, nameLocation: 'start' as const, position: 'top' as const, nameTextStyle: { color: color.inkSoft, fontSize: 13, align: 'left' as const, padding: [0, 0, 6, 0] } })
+    const head = (gridIndex: number, name: string) => ({ ...hidden, gridIndex, name, nameLocation: 'start' as const, position: 'top' as const, nameTextStyle: { color: color.inkSoft, fontSize: 13, align: 'left' as const, padding: [0, 0, 8, 0] } })
     return {
       grid: narrow
         ? [
-            { left: 64, right: 64, top: 28, height: 210 },
-            { left: 64, right: 64, top: 290, height: 210 },
+            { left: 64, right: 64, top: 40, height: 210 },
+            { left: 64, right: 64, top: 308, height: 210 },
           ]
         : [
-            { left: 70, width: '34%', top: 28, bottom: 6 },
-            { left: '58%', right: 76, top: 28, bottom: 6 },
+            { left: 70, width: '34%', top: 44, bottom: 6 },
+            { left: '58%', right: 76, top: 44, bottom: 6 },
           ],
       xAxis: [head(0, t('cust.chart.users')), head(1, t('cust.chart.value'))],
       yAxis: [
         { ...axis, gridIndex: 0 },
         { ...axis, gridIndex: 1, axisLabel: { ...axis.axisLabel, show: narrow } },
       ],
-      series: [bar(rows.map((s) => s.users), 0, (x) => countShort(lang, x)), bar(rows.map((s) => s.ltv_total), 1, (x) => f.moneyShort(x))],
+      series: [bar(rows.map((s) => s.users), 0, (x) => f.number(x, 0)), bar(rows.map((s) => s.ltv_total), 1, (x) => f.moneyShort(x))],
     }
-  }, [data, t, f, lang, narrow])
+  }, [data, t, f, narrow])
   const stages = [...data.stages].reverse()
   return (
     <Chart
       option={option}
-      height={narrow ? 510 : 44 * data.stages.length + 60}
+      height={narrow ? 526 : 42 * data.stages.length + 54}
       label={`${t('cust.chart.stage')}: ${data.stages.map((s) => `${stageName(t, s.stage)} ${f.number(s.users, 0)}`).join(', ')}`}
       onPick={(i) => {
         const stage = stages[i]?.stage

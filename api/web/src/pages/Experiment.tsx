@@ -8,7 +8,7 @@ import { ErrorState, Load } from '../components/State'
 import { mayWrite, useFormats, useMe } from '../context'
 import { useLoad, useTitle } from '../hooks'
 import { useText } from '../i18n'
-import { say } from '../words'
+import { beganAt, say } from '../words'
 import { Actions } from './experiment/Actions'
 import { Decision } from './experiment/Decision'
 import { DefinitionView } from './experiment/Definition'
@@ -79,7 +79,7 @@ export default function ExperimentPage() {
                   <StatusTag status={experiment.status} />
                   {experiment.simulated && <SimulatedTag />}
                   <code>{experiment.key}</code>
-                  {experiment.started_at && <span>{t('list.started', { date: f.day(experiment.started_at) })}</span>}
+                  {beganAt(experiment) && <span>{t('list.started', { date: f.day(beganAt(experiment) ?? '') })}</span>}
                   {experiment.stopped_at && <span>{t('list.stopped', { date: f.day(experiment.stopped_at) })}</span>}
                 </>
               }

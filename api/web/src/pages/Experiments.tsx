@@ -10,7 +10,7 @@ import { mayWrite, useFormats, useMe } from '../context'
 import { metricUnit } from '../format'
 import { useLoad, useTitle } from '../hooks'
 import { useText } from '../i18n'
-import { metricName, say } from '../words'
+import { beganAt, metricName, say } from '../words'
 
 type Shown = Results | 'none' | undefined
 
@@ -42,7 +42,7 @@ export function headline(r: Results): Effect | undefined {
 }
 
 /** The chip with the main result. A very wide relative interval is shown on the metric's own scale. */
-function EffectChip({ result, defs }: { result: Shown; defs: MetricDef[] | undefined }) {
+function EffectChip({ e, result, defs }: { e: Experiment; result: Shown; defs: MetricDef[] | undefined }) {
   const { t, lang } = useText()
   const f = useFormats()
   const x = result && result !== 'none' ? headline(result) : undefined
@@ -59,7 +59,7 @@ function EffectChip({ result, defs }: { result: Shown; defs: MetricDef[] | undef
           label={t('res.interval.aria', { metric: name, variant: x.variant, effect: f.delta(unit, x.effect), low: f.delta(unit, x.effect_low), high: f.delta(unit, x.effect_high) })} />
       )}
       <span className="quiet small">
-        {name} · {x.variant}
+        {name} · {say(lang, e.variants.find((v) => v.key === x.variant)?.name) || x.variant}
       </span>
     </div>
   )
@@ -80,7 +80,7 @@ function Row({ e, result, defs }: { e: Experiment; result: Shown; defs: MetricDe
           <code className="quiet">{e.key}</code>
         </div>
         <div className="quiet small">
-          {e.started_at ? t('list.started', { date: f.day(e.started_at) }) : t('list.created', { date: f.day(e.created_at) })}
+          {beganAt(e) ? t('list.started', { date: f.day(beganAt(e) ?? '') }) : t('list.created', { date: f.day(e.created_at) })}
           {e.stopped_at && ` · ${t('list.stopped', { date: f.day(e.stopped_at) })}`}
         </div>
       </div>
@@ -92,7 +92,7 @@ function Row({ e, result, defs }: { e: Experiment; result: Shown; defs: MetricDe
           </span>
         ))}
       </div>
-      <div className="exp-effect">{e.status === 'draft' ? <span className="quiet">{t('list.notStarted')}</span> : <EffectChip result={result} defs={defs} />}</div>
+      <div className="exp-effect">{e.status === 'draft' ? <span className="quiet">{t('list.notStarted')}</span> : <EffectChip e={e} result={result} defs={defs} />}</div>
       <div className="exp-advice">
         {e.decided ? <span className="decided">{t('list.decided', { variant: e.decided.variant })}</span> : result && result !== 'none' ? <ActionTag action={result.decision.action} /> : null}
       </div>

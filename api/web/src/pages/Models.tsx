@@ -165,9 +165,18 @@ function plain(t: (key: Key, v?: Record<string, string>) => string, f: Formats, 
   return typeof metric === 'number' ? t(key, { share: f.percent(metric, { digits: 0 }) }) : undefined
 }
 
-function CardView({ c }: { c: Card }) {
+/** The card whose figures judge a model: its own, or the newest backtest of the same learner when it was refitted on everything. */
+export function judgedBy(c: Card, all: Card[]): Card | undefined {
+  const judged = (x: Card) => x.rows_test > 0 && Object.keys(x.metrics ?? {}).length > 0
+  if (judged(c)) return c
+  const same = all.filter((x) => x.target === c.target && x.horizon_days === c.horizon_days && judged(x))
+  return same.find((x) => x.learner === c.learner) ?? undefined
+}
+
+function CardView({ c, all }: { c: Card; all: Card[] }) {
   const { t } = useText()
   const f = useFormats()
+  const j = judgedBy(c, all)
   const role = c.role === 'champion' || c.role === 'challenger' ? t(`model.role.${c.role}`) : c.role
   return (
     <Section
@@ -176,20 +185,25 @@ function CardView({ c }: { c: Card }) {
           {t(`model.${c.target}`)} <span className={`pill ${c.role === 'champion' ? 'status-running' : 'status-draft'}`}>{role}</span>
         </>
       }
-      lead={plain(t, f, c)}
+      lead={j && plain(t, f, j)}
       aside={<code className="quiet small">{c.version}</code>}
     >
       <ul className="facts">
         <li>{t('model.horizon', { days: c.horizon_days })}</li>
         {c.of && has(`model.of.${c.of}`) && <li>{t(`model.of.${c.of}` as Key)}</li>}
-        <li>{t('model.trained', { train: (c.train_as_of ?? []).map((d) => f.day(d)).join(', '), test: c.test_as_of ? f.day(c.test_as_of) : t('state.none') })}</li>
-        <li>{t('model.rows', { train: f.number(c.rows_train, 0), test: f.number(c.rows_test, 0) })}</li>
+        {j && <li>{t('model.trained', { train: (j.train_as_of ?? []).map((d) => f.day(d)).join(', '), test: f.day(j.test_as_of) })}</li>}
+        {j && <li>{t('model.rows', { train: f.number(j.rows_train, 0), test: f.number(j.rows_test, 0) })}</li>}
       </ul>
-      <h3>{t('model.metrics')}</h3>
-      <p className="quiet small tight">{t('model.metrics.lead')}</p>
-      <Comparison c={c} />
+      {j !== c && <p className="quiet small">{j ? t('model.judged', { version: j.version }) : t('model.unjudged')}</p>}
+      {j && (
+        <>
+          <h3>{t('model.metrics')}</h3>
+          <p className="quiet small tight">{t('model.metrics.lead')}</p>
+          <Comparison c={j} />
+        </>
+      )}
       <div className="two inner">
-        <Calibration c={c} />
+        {j && <Calibration c={j} />}
         <Importance c={c} />
       </div>
       <Collapse
@@ -225,7 +239,7 @@ export default function Models() {
           return (
             <>
               {main.map((c) => (
-                <CardView key={c.version} c={c} />
+                <CardView key={c.version} c={c} all={all} />
               ))}
               {rest.length > 0 && (
                 <Section title={t('model.older')}>

@@ -119,7 +119,7 @@ export function DefinitionView({ e }: { e: Experiment }) {
           </dl>
         </div>
         <div>
-          <h3>{t('def.key')}</h3>
+          <h3>{t('def.more')}</h3>
           <dl className="fact-list">
             <Fact name={t('def.key')}>
               <code>{e.key}</code>

@@ -19,7 +19,7 @@ export function Figures({ e, r, variant, defs }: { e: Experiment; r: Results; va
   const def = defs?.find((d) => d.key === x?.metric)
   const unit = x ? metricUnit(x.metric, x.kind, def?.field) : 'number'
   const name = x ? metricName(t, lang, x.metric, defs) : ''
-  const tone = x ? toneOf(x.effect_low, x.effect_high, def?.direction === 'down') : 'open'
+  const tone = x ? toneOf(x.effect_low, x.effect_high, x.direction === 'down') : 'open'
   const p = x ? (x.p_adjusted ?? x.p_value) : null
   const verdict = r.srm?.verdict ?? ''
   const srmP = r.srm ? (r.srm.sequential_p ?? r.srm.p_value) : null

@@ -24,7 +24,7 @@ export function Method({ e, r }: { e: Experiment; r: Results }) {
                 <li>{t('method.multi')}</li>
                 <li>{t('method.srm')}</li>
               </ul>
-              {r.source.snapshot && (
+              {r.source.snapshot !== undefined && (
                 <p className="quiet small">
                   {t('method.snapshot', { snapshot: r.source.snapshot })}
                 </p>

@@ -10,19 +10,30 @@ import { color } from '../../theme'
 // In this order every step changes the profit; the discount is inside revenue and is told beside the chart.
 const steps = ['revenue', 'cost_of_goods', 'refunds', 'commission', 'contact'] as const
 
+/** The variant's parts less the control's, where both are there. */
+function difference(a: Waterfall | undefined, b: Waterfall | undefined): Waterfall | null {
+  if (!a || !b) return null
+  const out: Waterfall = {}
+  for (const part of [...steps, 'discount'] as const) {
+    const [x, y] = [a[part], b[part]]
+    if (typeof x === 'number' && typeof y === 'number') out[part] = x - y
+  }
+  return out
+}
+
 /** Revenue to profit, step by step; hidden when the server did not compute it. */
 export function ProfitSteps({ r, variant }: { r: Results; variant: string }) {
   const { t } = useText()
   const f = useFormats()
-  const w: Waterfall | null | undefined = r.profit?.find((p) => p.variant === variant)?.waterfall ?? r.waterfall?.find((x) => x.variant === variant)
-  const perUnit = r.profit?.find((p) => p.variant === variant)?.per_unit ?? w?.profit ?? null
+  const w = useMemo(() => difference(r.waterfall?.[variant], r.waterfall?.[r.control]), [r, variant])
   const known = useMemo(() => {
     if (!w) return []
     // Costs arrive as differences of positive amounts, so they lower the profit.
     return steps.filter((s) => typeof w[s] === 'number').map((s) => ({ step: s, change: s === 'revenue' ? (w[s] as number) : -(w[s] as number) }))
   }, [w])
+  const perUnit = known.reduce((sum, k) => sum + k.change, 0)
   const option = useMemo<EChartsOption | null>(() => {
-    if (known.length < 2 || perUnit === null) return null
+    if (known.length < steps.length) return null
     let at = 0
     const bars = known.map(({ step, change }) => {
       const from = at
@@ -62,7 +73,7 @@ export function ProfitSteps({ r, variant }: { r: Results; variant: string }) {
       series,
     }
   }, [known, perUnit, t, f])
-  if (!option || perUnit === null || !w) return null
+  if (!option || !w) return null
   return (
     <Section title={t('profit.title')} lead={t('profit.lead')}>
       <Chart option={option} height={300} label={known.map((k) => `${t(`profit.${k.step}`)} ${f.money(k.change, true)}`).join(', ') + `, ${t('profit.profit')} ${f.money(perUnit, true)}`} />

@@ -53,7 +53,7 @@ export function ResultsTable({ e, r, defs }: { e: Experiment; r: Results; defs: 
           const relative = scale === 'relative' && x.rel_effect !== null
           const [value, low, high] = relative ? [x.rel_effect, x.rel_low, x.rel_high] : [x.effect, x.effect_low, x.effect_high]
           const show = (v: number) => (relative ? f.percent(v, { signed: true }) : f.delta(unit, v))
-          const lower = defs?.find((d) => d.key === x.metric)?.direction === 'down' || x.metric === 'refund_share'
+          const lower = x.direction === 'down'
           const tone = toneOf(low, high, lower)
           const guard = e.metrics.guardrails?.find((g) => g.metric === x.metric)
           const p = x.p_adjusted ?? x.p_value
@@ -67,15 +67,15 @@ export function ResultsTable({ e, r, defs }: { e: Experiment; r: Results; defs: 
                 {x.role === 'guardrail' && guard && <span className="quiet small block">{t('res.margin', { margin: f.percent(guard.margin) })}</span>}
               </span>
               <span role="cell" className="num" data-label={t('res.col.control')}>
-                <Num x={x.mean_control} reason={x.reason} format={(v) => f.value(unit, v)} />
+                <Short x={x.mean_control} format={(v) => f.value(unit, v)} />
                 <span className="quiet small block">{t('res.n', { n: f.number(x.n_control, 0) })}</span>
               </span>
               <span role="cell" className="num" data-label={t('res.col.value')}>
-                <Num x={x.mean} reason={x.reason} format={(v) => f.value(unit, v)} />
+                <Short x={x.mean} format={(v) => f.value(unit, v)} />
                 <span className="quiet small block">{t('res.n', { n: f.number(x.n, 0) })}</span>
               </span>
               <span role="cell" className={`num strong ${tone}`} data-label={t('res.col.effect')}>
-                <Num x={value} reason={x.reason} format={show} />
+                <Short x={value} format={show} />
               </span>
               <span role="cell" className="interval-cell">
                 {value !== null && low !== null && high !== null ? (
@@ -92,7 +92,7 @@ export function ResultsTable({ e, r, defs }: { e: Experiment; r: Results; defs: 
                 )}
               </span>
               <span role="cell" className="num" data-label={t('res.col.p')}>
-                <Num x={p} reason={x.reason} format={(v) => f.p(v)} />
+                <Short x={p} format={(v) => f.p(v)} />
               </span>
               <Notes x={x} unit={unit} />
             </div>
@@ -101,6 +101,21 @@ export function ResultsTable({ e, r, defs }: { e: Experiment; r: Results; defs: 
       </div>
     </Section>
   )
+}
+
+/** A number, or a dash where it was not computed; the row says why beside it. */
+function Short({ x, format }: { x: number | null | undefined; format: (x: number) => string }) {
+  const { t } = useText()
+  if (x === null || x === undefined)
+    return (
+      <>
+        <span aria-hidden="true" className="quiet">
+          –
+        </span>
+        <span className="sr">{t('state.notComputed')}</span>
+      </>
+    )
+  return <>{format(x)}</>
 }
 
 /** What a reader should know about one row, in small type below it. */
