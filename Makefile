@@ -13,10 +13,10 @@ BINARY      := bin/perennial
 # Packages whose code runs on several goroutines: they are tested once more under the race detector.
 CONCURRENT  := ./features/lake/ ./api/ ./experiments/...
 
-.PHONY: help setup build warm web demo test check vet fmt lint unit race web-test e2e notebooks fuzz bench golden clean
+.PHONY: help setup build warm web demo test check vet fmt lint unit race web-test e2e demo-data notebooks fuzz bench golden clean
 
 help: ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## check what a build needs; install what Debian has, name the rest
 	@.ci/setup build
@@ -50,7 +50,7 @@ test: ## everything, from a clean clone
 	@$(MAKE) --no-print-directory race
 	@$(MAKE) --no-print-directory web-test
 	@$(MAKE) --no-print-directory e2e
-	@$(MAKE) --no-print-directory notebooks
+	@$(MAKE) --no-print-directory demo-data notebooks
 	@echo "make test: everything passed"
 
 check: vet fmt lint unit ## fast: vet, format, lint, unit tests
@@ -82,8 +82,13 @@ web-test: $(WEB)/node_modules/.installed ## types and tests of the page
 e2e: ## a headless browser clicks from the list to a decision, in both languages
 	$(WEB)/e2e/run.sh $(BINARY)
 
-notebooks: build/venv/.installed ## run every notebook headless against a small server
-	build/venv/bin/python notebooks/run.py $(BINARY)
+demo-data: ## the demo once, without staying, in build/demo
+	rm -rf build/demo
+	$(BINARY) demo --no-serve --data build/demo
+
+notebooks: build/venv/.installed ## run every notebook headless against a server on the demo's data
+	@[ -f build/demo/demo.json ] || $(MAKE) --no-print-directory demo-data
+	build/venv/bin/python notebooks/run.py $(BINARY) build/demo
 
 build/venv/.installed: notebooks/requirements.txt
 	@rm -rf build/venv && mkdir -p build

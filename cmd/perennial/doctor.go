@@ -63,9 +63,7 @@ func (doctorCmd) Run(ctx context.Context, a *App) error {
 		add("disk", checkDisk(a.Data))
 		add("server", checkServer(a.Data))
 		add("keys", a.checkKeys(ctx))
-		for _, f := range a.checkLake(ctx) {
-			found = append(found, f)
-		}
+		found = append(found, a.checkLake(ctx)...)
 	}
 	faults := 0
 	for _, f := range found {
