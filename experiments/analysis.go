@@ -18,6 +18,7 @@ const (
 	NotControlNearZero = "control_near_zero"
 	NotMissingVariance = "missing_variance"
 	NotImmature        = "immature"
+	NotNoLook          = "no_look" // gst: no look has been recorded yet
 )
 
 // Methods of inference.
@@ -245,12 +246,19 @@ func (j judge) fill(r *Result, p stats.Pair, err error) {
 	switch j.method {
 	case GST:
 		crit, pv = p.Critical(j.look.Boundary()), j.look.P(p.Z())
+	case noMethod: // a sequential test before its first look: nothing to show but the fixed reading
+		code := NotNoLook
+		r.Reason = &code
 	case ConfSeq:
 		n := float64(p.T.N + p.C.N)
 		crit, pv = j.seq.Multiplier(n), j.seq.P(p.T0(), n)
 	}
 	if j.method != Fixed {
 		r.Fixed = &FixedResult{SE: r.SE, PValue: Num(stats.StudentTwoSided(p.T0(), p.DF)), EffectLow: Num(p.Effect() - fixed*p.SE()), EffectHigh: Num(p.Effect() + fixed*p.SE())}
+	}
+	if j.method == noMethod {
+		r.relative(p)
+		return
 	}
 	r.PValue, r.EffectLow, r.EffectHigh = Num(pv), Num(p.Effect()-crit*p.SE()), Num(p.Effect()+crit*p.SE())
 	r.PAdjusted = r.PValue
