@@ -1,0 +1,329 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"perennial/api"
+	"perennial/experiments"
+	"perennial/experiments/sqlstore"
+	"perennial/features"
+	"perennial/features/lake"
+	"perennial/features/warehouse"
+)
+
+// results answers GET /v1/experiments/{key}/results and records looks: it maps experiments and metrics onto the warehouse's plan, and exact
+// sums onto summaries. One measurement runs at a time; answers are kept by snapshot, revision and question.
+type results struct {
+	a      *App
+	store  *sqlstore.Store
+	lake   *lake.Lake
+	engine func(context.Context) (*warehouse.Engine, error)
+
+	mu   sync.Mutex
+	kept map[string]*experiments.Results
+}
+
+// newResults returns the provider that the server and the night use.
+func newResults(a *App, store *sqlstore.Store, l *lake.Lake, engine func(context.Context) (*warehouse.Engine, error)) *results {
+	return &results{a: a, store: store, lake: l, engine: engine, kept: map[string]*experiments.Results{}}
+}
+
+// Results returns the document of an experiment as of now, or of q.Until: a date, whose midnight is the cut.
+func (r *results) Results(ctx context.Context, key string, q api.ResultsQuery) (any, error) {
+	return r.document(ctx, key, q)
+}
+
+func (r *results) document(ctx context.Context, key string, q api.ResultsQuery) (*experiments.Results, error) {
+	asOf := r.a.Now()
+	if q.Until != "" {
+		day, err := features.ParseDay(q.Until)
+		if err != nil {
+			return nil, experiments.Invalid("until", "%v", err)
+		}
+		if cut := r.a.Config.Shop().Midnight(day); cut.Before(asOf) {
+			asOf = cut
+		}
+	}
+	e, err := r.store.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	looks, err := r.looks(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	for len(looks) > 0 && q.Until != "" && looks[len(looks)-1].At.After(asOf) {
+		looks = looks[:len(looks)-1]
+	}
+	if err := r.lake.Seal(ctx); err != nil {
+		r.a.Log.Warn("results use the last sealed state", "error", err)
+	}
+	snap, err := r.lake.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer snap.Close()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id := fmt.Sprint(key, "|", e.Revision, "|", snap.ID, "|", len(looks), "|", q.Segment, "|", q.Until, "|", asOf.Truncate(10*time.Second).Unix())
+	doc := r.kept[id]
+	if doc == nil {
+		if doc, _, err = r.judge(ctx, snap, e, looks, asOf, q.Segment, false); err != nil {
+			return nil, err
+		}
+		if len(r.kept) >= 64 {
+			clear(r.kept)
+		}
+		r.kept[id] = doc
+	}
+	return ofMetric(doc, q.Metric), nil
+}
+
+// ofMetric narrows a document to one metric; "" keeps all.
+func ofMetric(doc *experiments.Results, metric string) *experiments.Results {
+	if metric == "" {
+		return doc
+	}
+	out := *doc
+	out.Results = []experiments.Result{}
+	for _, x := range doc.Results {
+		if x.Metric == metric {
+			out.Results = append(out.Results, x)
+		}
+	}
+	return &out
+}
+
+// Look records the next look of a group-sequential experiment, as of now, and returns its document.
+func (r *results) Look(ctx context.Context, key string) (any, error) {
+	return r.record(ctx, key, r.a.Now())
+}
+
+func (r *results) record(ctx context.Context, key string, asOf time.Time) (*experiments.Results, error) {
+	e, err := r.store.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if e.Plan.Inference != "" && e.Plan.Inference != experiments.GST {
+		return nil, experiments.Invalid("plan.inference", "is %s; only gst records looks", e.Plan.Inference)
+	}
+	if err := r.lake.Seal(ctx); err != nil {
+		return nil, err
+	}
+	snap, err := r.lake.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer snap.Close()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	looks, err := r.looks(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	doc, look, err := r.judge(ctx, snap, e, looks, asOf, "", true)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := json.Marshal(look)
+	if err != nil {
+		return nil, err
+	}
+	return doc, r.store.PutLook(ctx, sqlstore.Look{Experiment: key, Number: look.Number, At: look.At, Matured: look.Matured, Doc: raw})
+}
+
+// night records the look of every running group-sequential experiment that has something new, and returns how many.
+func (r *results) night(ctx context.Context) (int, error) {
+	list, err := r.store.List(ctx)
+	if err != nil {
+		return 0, err
+	}
+	recorded := 0
+	for _, e := range list {
+		if e.Status != experiments.Running || (e.Plan.Inference != "" && e.Plan.Inference != experiments.GST) {
+			continue
+		}
+		_, err := r.record(ctx, e.Key, r.a.Now())
+		var nothing *experiments.InvalidError
+		switch {
+		case err == nil:
+			recorded++
+		case errors.As(err, &nothing): // nothing new, closed, or no plan yet
+			r.a.Log.Info("no look recorded", "experiment", e.Key, "reason", err.Error())
+		default:
+			return recorded, fmt.Errorf("look of %s: %w", e.Key, err)
+		}
+	}
+	return recorded, nil
+}
+
+func (r *results) looks(ctx context.Context, key string) ([]experiments.Look, error) {
+	stored, err := r.store.Looks(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	looks := make([]experiments.Look, len(stored))
+	for i, s := range stored {
+		if err := json.Unmarshal(s.Doc, &looks[i]); err != nil {
+			return nil, fmt.Errorf("look %d of %s: %w", s.Number, key, err)
+		}
+	}
+	return looks, nil
+}
+
+// judge measures and judges.
+func (r *results) judge(ctx context.Context, snap *lake.Snapshot, e *experiments.Experiment, looks []experiments.Look, asOf time.Time, segment string, record bool) (*experiments.Results, *experiments.Look, error) {
+	defs, err := r.store.MetricDefs(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	specs, err := experiments.SpecsOf(e, defs)
+	if err != nil {
+		return nil, nil, err
+	}
+	plan, shares, err := r.plan(ctx, e, specs, asOf, segment)
+	if err != nil {
+		return nil, nil, err
+	}
+	engine, err := r.engine(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	measured, err := engine.Measure(ctx, snap, plan)
+	if err != nil {
+		return nil, nil, asInvalid(err)
+	}
+	m, err := measurement(measured, specs)
+	if err != nil {
+		return nil, nil, err
+	}
+	m.Source.AsOf, m.Source.Snapshot = asOf, snap.ID
+	return experiments.Judge(experiments.Question{Experiment: e, Specs: specs, Shares: shares, Looks: looks, Record: record, Now: asOf,
+		MarginRate: r.a.Config.MarginRate, Currency: r.a.Config.Currency, SegmentBy: segment}, m)
+}
+
+// asInvalid turns a fault that the warehouse found in a plan into one that the doors understand.
+func asInvalid(err error) error {
+	var fault *features.InvalidError
+	if errors.As(err, &fault) {
+		return experiments.Invalid(fault.Field, "%s", fault.Reason)
+	}
+	return err
+}
+
+// plan maps an experiment onto the warehouse's words.
+func (r *results) plan(ctx context.Context, e *experiments.Experiment, specs []experiments.MetricSpec, asOf time.Time, segment string) (warehouse.MetricPlan, map[string]map[string]float64, error) {
+	p := warehouse.MetricPlan{Experiment: e.Key, Start: startOf(e), AsOf: asOf, HorizonDays: e.Plan.HorizonDays, RefundMaturityDays: r.a.Config.RefundMaturityDays,
+		SegmentBy: segment, ByDay: true, Covariates: []string{"pre_revenue", "pre_orders"}}
+	if p.HorizonDays == 0 {
+		p.HorizonDays = 14
+	}
+	for _, v := range e.Variants {
+		p.Variants = append(p.Variants, v.Key)
+	}
+	for unit := range e.Forced {
+		p.Forced = append(p.Forced, unit)
+	}
+	for _, s := range specs {
+		p.Metrics = append(p.Metrics, warehouse.Metric{Key: s.Key, Kind: s.Kind, Event: s.Event, Field: s.Field, Denominator: s.Denominator, WindowDays: s.WindowDays,
+			CapMicros: s.CapMicros, Day: s.Day, MinEvents: s.MinEvents, Quantile: s.Quantile, Steps: s.Steps, Filter: s.Filter})
+	}
+	frozen, before, err := r.frozen(ctx, p.Start)
+	if err != nil {
+		return p, nil, err
+	}
+	if p.Frozen = frozen; before { // scores known before the first exposure: a valid covariate (CUPAC)
+		p.Covariates = append(p.Covariates, "churn_risk", "ltv")
+	}
+	var shares map[string]map[string]float64
+	p.Strata, shares, err = r.strata(ctx, e)
+	return p, shares, err
+}
+
+// startOf is where analysis begins: start_at, else when it was started, else when it was made.
+func startOf(e *experiments.Experiment) time.Time {
+	switch {
+	case e.StartAt != nil:
+		return *e.StartAt
+	case e.StartedAt != nil:
+		return *e.StartedAt
+	}
+	return e.CreatedAt
+}
+
+// frozen finds the scores that were newest when the experiment began, else the oldest there are; before tells which.
+func (r *results) frozen(ctx context.Context, start time.Time) (path string, before bool, err error) {
+	runs, err := r.lake.Runs(ctx, "scores")
+	if err != nil || len(runs) == 0 {
+		return "", false, err
+	}
+	day := r.a.Config.Shop().DayOf(start)
+	for _, run := range runs { // newest first
+		if path = run.Dir + "/scores.parquet"; run.AsOf <= day {
+			return path, true, nil
+		}
+	}
+	return path, false, nil
+}
+
+// strata names the vector of assignment probabilities of every allocation revision, from the stored revisions; one vector needs no strata.
+func (r *results) strata(ctx context.Context, e *experiments.Experiment) (map[int64]string, map[string]map[string]float64, error) {
+	revisions, err := r.store.Revisions(ctx, e.Key)
+	if err != nil {
+		return nil, nil, err
+	}
+	strata := map[int64]string{}
+	shares := map[string]map[string]float64{}
+	for i := range revisions {
+		x := &revisions[i]
+		s := sharesOf(x)
+		name := vectorText(x, s)
+		strata[x.AllocationRevision], shares[name] = name, s
+	}
+	only := len(shares) == 1
+	shares[""] = sharesOf(e)
+	if only {
+		strata = nil
+	}
+	return strata, shares, nil
+}
+
+// sharesOf is the probability of each variant among the enrolled.
+func sharesOf(e *experiments.Experiment) map[string]float64 {
+	width, sum := map[string]float64{}, 0.0
+	for _, a := range e.Allocation {
+		width[a.Variant] += float64(a.End - a.Start)
+		sum += float64(a.End - a.Start)
+	}
+	for _, v := range e.Variants {
+		if sum == 0 {
+			width[v.Key] = v.Weight
+		}
+	}
+	if sum == 0 {
+		for _, w := range width {
+			sum += w
+		}
+	}
+	for v := range width {
+		width[v] /= sum
+	}
+	return width
+}
+
+// vectorText names a vector; a coverage ramp moves bounds by a bucket, which is no other vector.
+func vectorText(e *experiments.Experiment, shares map[string]float64) string {
+	parts := make([]string, len(e.Variants))
+	for i, v := range e.Variants {
+		parts[i] = v.Key + "=" + strconv.FormatFloat(math.Round(shares[v.Key]*1000)/1000, 'g', -1, 64)
+	}
+	return strings.Join(parts, " ")
+}
