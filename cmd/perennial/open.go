@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"perennial/experiments/sqlstore"
+	"perennial/features"
 	"perennial/features/lake"
 	"perennial/features/warehouse"
 )
@@ -24,9 +26,26 @@ func (a *App) openLake(ctx context.Context) (*lake.Lake, error) {
 	return lake.Open(ctx, lake.Options{Dir: a.Data, Shop: a.Config.Shop(), Now: a.Now, Logger: a.Log, Memory: a.memory()})
 }
 
-// openEngine starts an embedded engine with this many threads.
+// openEngine starts an embedded engine with this many threads over the default catalog and DATA/catalog.yaml.
 func (a *App) openEngine(ctx context.Context, threads int) (*warehouse.Engine, error) {
-	return warehouse.Open(ctx, warehouse.Options{Dir: a.Data, Shop: a.Config.Shop(), Memory: a.memory(), Threads: threads, Now: a.Now})
+	catalog, err := a.catalog()
+	if err != nil {
+		return nil, err
+	}
+	return warehouse.Open(ctx, warehouse.Options{Catalog: catalog, Dir: a.Data, Shop: a.Config.Shop(), Memory: a.memory(), Threads: threads, Now: a.Now})
+}
+
+// catalog compiles the default catalog together with the shop's own catalog.yaml in the data directory, if there is one.
+func (a *App) catalog() (*features.Catalog, error) {
+	own, err := os.ReadFile(filepath.Join(a.Data, "catalog.yaml"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("catalog: %w", err)
+	}
+	c, err := features.ParseCatalog(own)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(a.Data, "catalog.yaml"), err)
+	}
+	return c, nil
 }
 
 // openStore opens the control store: SQLite in the data directory, or the configured PostgreSQL.

@@ -22,6 +22,7 @@ import (
 // and its own temporary views.
 type Engine struct {
 	o   Options
+	p   *program
 	dir string // absolute data directory
 	db  *sql.DB
 }
@@ -34,6 +35,9 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	if o.Threads <= 0 {
 		o.Threads = 2
+	}
+	if o.Catalog == nil {
+		o.Catalog = features.DefaultCatalog()
 	}
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
@@ -70,7 +74,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start duckdb: %w", err)
 	}
-	e := &Engine{o: o, dir: dir, db: sql.OpenDB(connector)}
+	e := &Engine{o: o, p: compile(o.Catalog), dir: dir, db: sql.OpenDB(connector)}
 	if err := e.db.PingContext(ctx); err != nil {
 		e.db.Close()
 		return nil, fmt.Errorf("start duckdb: %w", err)

@@ -13,7 +13,8 @@ import (
 
 // Options of Open.
 type Options struct {
-	Dir     string // the data directory; temporary files go to Dir/tmp
+	Catalog *features.Catalog // nil means the default catalog
+	Dir     string            // the data directory; temporary files go to Dir/tmp
 	Shop    features.Shop
 	Memory  int64            // bytes; 0 means 1 GiB
 	Threads int              // 0 means 2
