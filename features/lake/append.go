@@ -17,10 +17,11 @@ import (
 // is said only after its original is durable. It errs with ErrNotServing, ErrBehind or ErrDiskFull without writing anything.
 // The slice's events get their server fields; the slice is not kept.
 func (l *Lake) Append(ctx context.Context, events []features.Event) ([]Status, error) {
-	j := l.journal.Load()
-	if j == nil {
-		return nil, ErrNotServing
+	j, err := l.enter()
+	if err != nil {
+		return nil, err
 	}
+	defer j.leave()
 	if err := l.disk.check(l.o.Dir, l.o.Reserve, j.tailBytes.Load()); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package lake
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"time"
 
 	"perennial/features"
@@ -153,7 +154,12 @@ func decodeRecord(dst []features.Event, record []byte) ([]features.Event, error)
 	}
 	r := recordReader{data: record[1:]}
 	received := time.UnixMicro(r.varint()).UTC()
-	for n := r.uvarint(); n > 0 && r.err == nil; n-- {
+	n := r.uvarint()
+	if n > uint64(len(r.data)) { // every event takes more than a byte
+		return dst, errRecord
+	}
+	dst = slices.Grow(dst, int(n))
+	for ; n > 0 && r.err == nil; n-- {
 		var e features.Event
 		mask := r.uvarint()
 		e.EventID, e.UserID, e.Name = r.text(), r.text(), r.text()

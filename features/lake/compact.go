@@ -1,6 +1,7 @@
 package lake
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -51,14 +52,15 @@ func (l *Lake) compactDay(ctx context.Context, day features.Day) error {
 		if err != nil || len(old) < 2 {
 			return err
 		}
-		_, err = l.rewrite(ctx, day, old, "true")
+		_, err = l.rewrite(ctx, day, old, "true", false)
 		return err
 	})
 }
 
 // rewrite replaces segments of one day by one that holds their rows where keep (SQL) is true, without those of erased users. The
-// lake lock is held. It returns how many rows went.
-func (l *Lake) rewrite(ctx context.Context, day features.Day, old []Segment, keep string) (dropped int64, err error) {
+// lake lock is held. changed says that the day's content is another: Added is then the new snapshot, so that what was computed
+// from the day is computed again; otherwise it stays that of the newest old segment. It returns how many rows went.
+func (l *Lake) rewrite(ctx context.Context, day features.Day, old []Segment, keep string, changed bool) (dropped int64, err error) {
 	duck, err := l.engine(ctx)
 	if err != nil {
 		return 0, err
@@ -75,6 +77,9 @@ func (l *Lake) rewrite(ctx context.Context, day features.Day, old []Segment, kee
 		paths[i], rows = g.Path, rows+g.Rows
 		if g.Journal != merged.Journal {
 			merged.Journal = newJournalID() // of several journals: its sequence range means nothing
+		}
+		if !changed {
+			merged.Added = max(merged.Added, g.Added)
 		}
 		merged.FirstSeq, merged.LastSeq = min(merged.FirstSeq, g.FirstSeq), max(merged.LastSeq, g.LastSeq)
 		merged.minIDDay, merged.maxIDDay = min(merged.minIDDay, g.minIDDay), max(merged.maxIDDay, g.maxIDDay)
@@ -116,7 +121,7 @@ func (l *Lake) replace(ctx context.Context, tx *sqlx.Tx, old, fresh []Segment) e
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `INSERT INTO segments (path, day, rows, bytes, journal_id, first_seq, last_seq, min_id_day, max_id_day, checksum, added)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, path, g.Day, g.Rows, g.Bytes, g.Journal, g.FirstSeq, g.LastSeq, g.minIDDay, g.maxIDDay, g.Checksum, id); err != nil {
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, path, g.Day, g.Rows, g.Bytes, g.Journal, g.FirstSeq, g.LastSeq, g.minIDDay, g.maxIDDay, g.Checksum, cmp.Or(g.Added, id)); err != nil {
 			return err
 		}
 	}

@@ -26,6 +26,7 @@ func openDB(path string) (*sqlx.DB, error) {
 	q.Set("_synchronous", "FULL")
 	q.Set("_txlock", "immediate")
 	q.Set("_busy_timeout", "10000")
+	q.Set("_secure_delete", "on") // an erased id leaves no bytes
 	db, err := sqlx.Open("sqlite3", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
 	if err != nil {
 		return nil, err

@@ -1,15 +1,490 @@
 package lake
 
 import (
+	"bytes"
 	"context"
-	"database/sql"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/jmoiron/sqlx"
+
+	"perennial/features"
 )
 
-// tombstones reads the erased users with the time up to which their rows are hidden.
+// Proof is what an erasure did and found. Files are read decompressed; Left counts rows and journal entries that still hold the id
+// (0 when Complete), Waiting the replaced files that readers' leases still keep.
+type Proof struct {
+	Before   time.Time `json:"before"`
+	Rows     int64     `json:"rows"`  // events that were removed
+	Files    int       `json:"files"` // segments and run files that were rewritten
+	Left     int64     `json:"left"`
+	Waiting  int       `json:"waiting"`
+	Complete bool      `json:"complete"`
+}
+
+// Erase forgets a user: what was received of her until now is hidden from every new snapshot at once, refused when it is replayed,
+// and rewritten out of segments, runs, sticky answers, exposures, rejects and the journal. A user who comes back is new. Replaced files go when
+// the last reader's lease does (at most 15 minutes after its last heartbeat); Erase waits for that until ctx ends and then returns
+// a proof with Waiting > 0: call it again to finish. The owner of the journal erases; another process asks it through serve.sock.
+// Recorded looks and other aggregates stay.
+func (l *Lake) Erase(ctx context.Context, user string) (Proof, error) {
+	if user == "" || len(user) > features.MaxIDBytes {
+		return Proof{}, &features.InvalidError{Field: "user_id", Reason: "missing or longer than 256 bytes"}
+	}
+	if l.journal.Load() != nil {
+		return l.erase(ctx, user)
+	}
+	for until := time.Now().Add(time.Minute); ; {
+		lock, ok, err := tryLock(filepath.Join(l.o.Dir, "serve.lock"))
+		if err != nil {
+			return Proof{}, err
+		}
+		if ok {
+			return l.eraseAlone(ctx, user, lock)
+		}
+		if answer, done, err := l.ask(ctx, "erase "+hex.EncodeToString([]byte(user))); done {
+			var p Proof
+			if err == nil {
+				err = json.Unmarshal([]byte(answer), &p)
+			}
+			return p, err
+		}
+		if time.Now().After(until) {
+			return Proof{}, fmt.Errorf("erase: %w and does not answer", ErrBusy)
+		}
+		select {
+		case <-ctx.Done():
+			return Proof{}, ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// eraseAlone owns the journal for one erasure.
+func (l *Lake) eraseAlone(ctx context.Context, user string, lock *fileLock) (Proof, error) {
+	j, err := l.openJournal(ctx, lock)
+	if err != nil {
+		return Proof{}, errors.Join(err, lock.unlock())
+	}
+	l.journal.Store(j)
+	p, err := l.erase(ctx, user)
+	l.seals.mu.Lock()
+	defer l.seals.mu.Unlock()
+	if j = l.journal.Swap(nil); j != nil {
+		err = errors.Join(err, j.shut(), l.markEmpty(ctx, j))
+	}
+	return p, errors.Join(err, lock.unlock())
+}
+
+// erase runs in the owner of the journal.
+func (l *Lake) erase(ctx context.Context, user string) (p Proof, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("erase: %w", err)
+		}
+	}()
+	views, err := l.viewsOf(ctx, user)
+	if err != nil {
+		return p, err
+	}
+	now := l.now().UTC().Truncate(time.Microsecond)
+	if j := l.journal.Load(); j != nil {
+		j.mu.Lock()
+		if j.clock.After(now) {
+			now = j.clock
+		}
+		j.mu.Unlock()
+	}
+	p.Before = now
+	if err := l.inTx(ctx, func(tx *sqlx.Tx) error {
+		if _, err := nextSnapshot(ctx, tx); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO tombstones (user_id, before_us) VALUES (?, ?)
+			ON CONFLICT (user_id) DO UPDATE SET before_us = max(before_us, excluded.before_us)`, user, now.UnixMicro())
+		return err
+	}); err != nil {
+		return p, err
+	}
+	if err := l.Seal(ctx); err != nil { // what came in between
+		return p, err
+	}
+	if err := l.eraseSegments(ctx, user, &p); err != nil {
+		return p, err
+	}
+	if err := l.eraseRuns(ctx, user, &p); err != nil {
+		return p, err
+	}
+	if err := l.eraseRejects(user); err != nil {
+		return p, err
+	}
+	if err := l.eraseJournal(ctx, user, views); err != nil {
+		return p, err
+	}
+	return p, l.prove(ctx, user, &p)
+}
+
+// quoteUser is the condition under which a row belongs to the erased past of a user.
+func quoteUser(user string, before time.Time) string {
+	return fmt.Sprintf("((user_id = %[1]s OR anonymous_id = %[1]s) AND received_at <= TIMESTAMP '%[2]s')", quote(user), before.UTC().Format("2006-01-02 15:04:05.999999"))
+}
+
+// viewsOf returns the hashes of a user's exposures, so that she is exposed anew when she comes back.
+func (l *Lake) viewsOf(ctx context.Context, user string) (map[uint64]bool, error) {
+	if err := l.Seal(ctx); err != nil {
+		return nil, err
+	}
+	live, err := l.segments(ctx, l.db, `removed IS NULL`)
+	if err != nil || len(live) == 0 {
+		return nil, err
+	}
+	duck, err := l.engine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := duck.QueryContext(ctx, `SELECT properties FROM read_parquet(`+list((&Snapshot{Segments: live}).Paths())+`) WHERE user_id = ? AND event = ?`, user, features.ExperimentViewed)
+	if err != nil {
+		return nil, err
+	}
+	hashes := map[uint64]bool{}
+	for rows.Next() {
+		var text string
+		var v struct {
+			Experiment         string `json:"experiment"`
+			AllocationRevision int64  `json:"allocation_revision"`
+		}
+		if err := rows.Scan(&text); err != nil {
+			return nil, errors.Join(err, rows.Close())
+		}
+		if json.Unmarshal([]byte(text), &v) == nil {
+			hashes[viewHash(user, v.Experiment, v.AllocationRevision)] = true
+		}
+	}
+	return hashes, errors.Join(rows.Err(), rows.Close())
+}
+
+// eraseSegments rewrites the segments that hold the user, a day at a time.
+func (l *Lake) eraseSegments(ctx context.Context, user string, p *Proof) error {
+	return l.locked(ctx, func() error {
+		live, err := l.segments(ctx, l.db, `removed IS NULL`)
+		if err != nil {
+			return err
+		}
+		byDay := map[features.Day][]Segment{}
+		for _, g := range live {
+			n, err := l.countRows(ctx, g.Path, quoteUser(user, p.Before))
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				byDay[g.Day] = append(byDay[g.Day], g)
+				p.Files++
+			}
+		}
+		for day, old := range byDay {
+			dropped, err := l.rewrite(ctx, day, old, "NOT coalesce("+quoteUser(user, p.Before)+", false)", true)
+			if err != nil {
+				return fmt.Errorf("%s: %w", day, err)
+			}
+			p.Rows += dropped
+		}
+		// Replaced files of an erasure wait for leases only, not for the grace.
+		_, err = l.db.ExecContext(ctx, `UPDATE segments SET removed_at = 0 WHERE removed IS NOT NULL`)
+		return err
+	})
+}
+
+func (l *Lake) countRows(ctx context.Context, path, where string) (n int64, err error) {
+	duck, err := l.engine(ctx)
+	if err != nil {
+		return 0, err
+	}
+	err = duck.QueryRowContext(ctx, `SELECT count(*) FROM read_parquet(`+list([]string{path})+`) WHERE `+where).Scan(&n)
+	return n, err
+}
+
+// runFiles returns the Parquet files of the published runs.
+func (l *Lake) runFiles() ([]string, error) {
+	var files []string
+	for _, kind := range []string{"features", "scores", "tiles"} {
+		err := filepath.WalkDir(l.runRoot(kind), func(path string, d os.DirEntry, err error) error {
+			if errors.Is(err, os.ErrNotExist) {
+				return nil
+			}
+			if err == nil && strings.HasSuffix(path, ".parquet") {
+				files = append(files, path)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+// eraseRuns rewrites the run files that hold the user, keeping the order of the rows. A reader that has the old file open keeps
+// reading it.
+func (l *Lake) eraseRuns(ctx context.Context, user string, p *Proof) error {
+	files, err := l.runFiles()
+	if err != nil || len(files) == 0 {
+		return err
+	}
+	duck, err := openDuck(ctx, filepath.Join(l.o.Dir, "tmp"), l.o.Memory, 1, l.o.Dir)
+	if err != nil {
+		return err
+	}
+	defer duck.Close()
+	for _, f := range files {
+		var n int64
+		if err := duck.QueryRowContext(ctx, `SELECT count(*) FROM read_parquet(`+list([]string{f})+`) WHERE user_id = ?`, user).Scan(&n); err != nil {
+			if strings.Contains(err.Error(), "user_id") { // a file without users
+				continue
+			}
+			return err
+		}
+		if n == 0 {
+			continue
+		}
+		work := f + ".erasing"
+		if _, err := duck.ExecContext(ctx, fmt.Sprintf(`COPY (SELECT * EXCLUDE (file_row_number) FROM read_parquet(%s, file_row_number = true) WHERE user_id <> %s ORDER BY file_row_number)
+			TO %s (FORMAT parquet, COMPRESSION zstd)`, list([]string{f}), quote(user), quote(work))); err != nil {
+			return err
+		}
+		if err := errors.Join(syncFile(work), os.Rename(work, f), syncFile(filepath.Dir(f))); err != nil {
+			return err
+		}
+		p.Files++
+	}
+	return nil
+}
+
+// eraseRejects drops the kept-aside rows that hold the id.
+func (l *Lake) eraseRejects(user string) error {
+	quoted, err := json.Marshal(user)
+	if err != nil {
+		return err
+	}
+	id := quoted[1 : len(quoted)-1]
+	files, err := filepath.Glob(filepath.Join(l.o.Dir, "rejects", "*.ndjson"))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		raw, err := os.ReadFile(f)
+		if err != nil {
+			return err
+		}
+		if !bytes.Contains(raw, id) {
+			continue
+		}
+		var left []byte
+		for line := range bytes.Lines(raw) {
+			if !bytes.Contains(line, id) {
+				left = append(left, line...)
+			}
+		}
+		work := f + ".erasing"
+		if err := errors.Join(os.WriteFile(work, left, 0o600), syncFile(work), os.Rename(work, f)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eraseJournal takes the user's sticky answers and exposures out, and rewrites the store: what DeleteRange removed stays in old
+// write-ahead files until the store is closed and opened again.
+func (l *Lake) eraseJournal(ctx context.Context, user string, views map[uint64]bool) error {
+	l.seals.mu.Lock()
+	defer l.seals.mu.Unlock()
+	j := l.journal.Load()
+	if j == nil {
+		return ErrNotServing
+	}
+	b := j.db.NewBatch()
+	err := j.each(keptPrefix, func(key, _ []byte) error {
+		if _, unit, ok := strings.Cut(string(key[1:]), "\x00"); ok && unit == user {
+			return b.Delete(key, nil)
+		}
+		return nil
+	})
+	if err == nil && len(views) > 0 {
+		err = j.each(viewPrefix, func(key, value []byte) error {
+			left := make([]byte, 0, len(value))
+			for v := value; len(v) >= 8; v = v[8:] {
+				if !views[binary.BigEndian.Uint64(v)] {
+					left = append(left, v[:8]...)
+				}
+			}
+			switch {
+			case len(left) == len(value):
+				return nil
+			case len(left) == 0:
+				return b.Delete(key, nil)
+			}
+			return b.Set(key, left, nil)
+		})
+	}
+	if err == nil {
+		err = b.Commit(pebble.Sync)
+	}
+	if err = errors.Join(err, b.Close()); err != nil {
+		return err
+	}
+	l.journal.Store(nil) // writers are told to come back in a moment
+	j.use.Lock()
+	err = j.db.Flush()
+	if err == nil {
+		err = j.db.Compact(ctx, []byte{0}, []byte{0xff}, false)
+	}
+	j.use.Unlock()
+	if err = errors.Join(err, j.shut()); err != nil {
+		return err
+	}
+	for h := range views {
+		l.views.shards[h>>58].remove(h)
+	}
+	l.kept.without(func(e *keptEntry) bool { return e.unit == user })
+	fresh, err := l.openJournal(ctx, j.lock)
+	if err != nil {
+		return err
+	}
+	l.journal.Store(fresh)
+	return nil
+}
+
+// prove waits for the readers of the replaced files, looks for the id in every file and, when nothing is left, replaces the
+// tombstone by a keyed hash.
+func (l *Lake) prove(ctx context.Context, user string, p *Proof) error {
+	for {
+		if _, err := l.collect(ctx); err != nil {
+			return err
+		}
+		l.leases.mu.Lock()
+		l.dropIdle(ctx, -1)
+		l.leases.mu.Unlock()
+		if err := l.db.GetContext(ctx, &p.Waiting, `SELECT count(*) FROM segments WHERE removed IS NOT NULL`); err != nil {
+			return err
+		}
+		if p.Waiting == 0 {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil // not complete: the proof says so
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	live, err := l.segments(ctx, l.db, `true`)
+	if err != nil {
+		return err
+	}
+	p.Left = 0
+	for _, g := range live {
+		n, err := l.countRows(ctx, g.Path, quoteUser(user, p.Before))
+		if err != nil {
+			return err
+		}
+		p.Left += n
+	}
+	inJournal, err := l.countJournal(user, p.Before)
+	if err != nil {
+		return err
+	}
+	p.Left += inJournal
+	if p.Left > 0 {
+		return nil
+	}
+	p.Complete = true
+	return l.finishErasure(ctx, user, p)
+}
+
+// countJournal counts the unsealed events and sticky answers that belong to the erased past of a user.
+func (l *Lake) countJournal(user string, before time.Time) (n int64, err error) {
+	j, err := l.enter()
+	if err != nil {
+		return 0, err
+	}
+	defer j.leave()
+	var events []features.Event
+	err = j.each(eventPrefix, func(_, record []byte) (err error) {
+		if events, err = decodeRecord(events[:0], record); err != nil {
+			return err
+		}
+		for i := range events {
+			if e := &events[i]; (e.UserID == user || e.AnonymousID == user) && !e.ReceivedAt.After(before) {
+				n++
+			}
+		}
+		return nil
+	})
+	return n, errors.Join(err, j.each(keptPrefix, func(key, _ []byte) error {
+		if _, unit, ok := strings.Cut(string(key[1:]), "\x00"); ok && unit == user {
+			n++
+		}
+		return nil
+	}))
+}
+
+// finishErasure replaces the tombstone, which holds the id, by its keyed hash and rewrites lake.db's pages.
+func (l *Lake) finishErasure(ctx context.Context, user string, p *Proof) error {
+	key, err := l.erasureKey(ctx)
+	if err != nil {
+		return err
+	}
+	doc, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	if err := l.inTx(ctx, func(tx *sqlx.Tx) error {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO erasures (user_hash, before_us, proof) VALUES (?, ?, ?)
+			ON CONFLICT (user_hash) DO UPDATE SET before_us = excluded.before_us, proof = excluded.proof`, userHash(key, user), p.Before.UnixMicro(), string(doc)); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM tombstones WHERE user_id = ?`, user); err != nil {
+			return err
+		}
+		_, err := nextSnapshot(ctx, tx)
+		return err
+	}); err != nil {
+		return err
+	}
+	_, err = l.db.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`) // the pages were overwritten with zeros: secure_delete
+	return err
+}
+
+// erasureKey returns the lake's key of user hashes, made at the first erasure.
+func (l *Lake) erasureKey(ctx context.Context) ([]byte, error) {
+	var fresh [32]byte
+	rand.Read(fresh[:]) // never fails
+	if _, err := l.db.ExecContext(ctx, `INSERT INTO records (kind, key, doc) VALUES ('secret', 'erasure', ?) ON CONFLICT DO NOTHING`, `"`+hex.EncodeToString(fresh[:])+`"`); err != nil {
+		return nil, err
+	}
+	secrets, err := l.Records(ctx, "secret")
+	if err != nil {
+		return nil, err
+	}
+	return hex.DecodeString(strings.Trim(string(secrets["erasure"]), `"`))
+}
+
+func userHash(key []byte, user string) string {
+	m := hmac.New(sha256.New, key)
+	m.Write([]byte(user))
+	return hex.EncodeToString(m.Sum(nil))
+}
+
+// tombstones reads the users whose erasure is under way with the time up to which their rows are hidden.
 func tombstones(ctx context.Context, q sqlx.QueryerContext) (map[string]time.Time, error) {
 	var found []struct {
 		User   string `db:"user_id"`
@@ -25,24 +500,64 @@ func tombstones(ctx context.Context, q sqlx.QueryerContext) (map[string]time.Tim
 	return stones, nil
 }
 
-// hideErased deletes the rows of erased users from a staged table: what was received before the erasure, and replays of what
-// happened before it.
-func (l *Lake) hideErased(ctx context.Context, conn *sql.Conn, table string) (int, error) {
+// withoutErased returns the lot without rows of erased users: what was received before the erasure, and replays of what happened
+// before it.
+func (l *Lake) withoutErased(ctx context.Context, b lot) (lot, int, error) {
 	stones, err := tombstones(ctx, l.db)
 	if err != nil {
-		return 0, err
+		return b, 0, err
 	}
-	hidden := 0
-	for user, before := range stones {
-		r, err := conn.ExecContext(ctx, `DELETE FROM `+table+` WHERE user_id = ? AND (received_at <= ? OR ts <= ?)`, user, before, before)
-		if err != nil {
-			return hidden, fmt.Errorf("hide erased users: %w", err)
-		}
-		n, err := r.RowsAffected()
-		if err != nil {
-			return hidden, err
-		}
-		hidden += int(n)
+	var done []struct {
+		Hash   string `db:"user_hash"`
+		Before int64  `db:"before_us"`
 	}
-	return hidden, nil
+	if err := l.db.SelectContext(ctx, &done, `SELECT user_hash, before_us FROM erasures`); err != nil {
+		return b, 0, err
+	}
+	if len(stones)+len(done) == 0 {
+		return b, 0, nil
+	}
+	hashes := make(map[string]time.Time, len(done))
+	for _, d := range done {
+		hashes[d.Hash] = time.UnixMicro(d.Before).UTC()
+	}
+	var key []byte
+	if len(done) > 0 {
+		if key, err = l.erasureKey(ctx); err != nil {
+			return b, 0, err
+		}
+	}
+	gone := func(user string, e *features.Event) bool {
+		before, ok := stones[user]
+		if !ok && len(hashes) > 0 && user != "" {
+			before, ok = hashes[userHash(key, user)]
+		}
+		return ok && (!e.ReceivedAt.After(before) || !e.TS.After(before))
+	}
+	kept := b
+	kept.events, kept.seqs = make([]features.Event, 0, len(b.events)), make([]int64, 0, len(b.seqs))
+	for i := range b.events {
+		if e := &b.events[i]; !gone(e.UserID, e) && !gone(e.AnonymousID, e) {
+			kept.events, kept.seqs = append(kept.events, *e), append(kept.seqs, b.seqs[i])
+		}
+	}
+	return kept, len(b.events) - len(kept.events), nil
+}
+
+// DropBefore ends the retention of whole days: the segments of days before a day leave the manifest, and their files go after the
+// grace and the last lease. It returns how many segments it dropped.
+func (l *Lake) DropBefore(ctx context.Context, day features.Day) (int, error) {
+	dropped := 0
+	err := l.locked(ctx, func() error {
+		old, err := l.segments(ctx, l.db, `removed IS NULL AND day < ?`, day)
+		if err != nil || len(old) == 0 {
+			return err
+		}
+		dropped = len(old)
+		return l.inTx(ctx, func(tx *sqlx.Tx) error { return l.replace(ctx, tx, old, nil) })
+	})
+	if err != nil {
+		return 0, fmt.Errorf("drop events before %s: %w", day, err)
+	}
+	return dropped, nil
 }

@@ -84,15 +84,11 @@ func (l *Lake) Expose(ctx context.Context, e Exposure, sync bool) error {
 	if !sync {
 		return nil
 	}
-	j := l.journal.Load()
-	if j == nil {
-		return ErrNotServing
-	}
-	return l.flushViews(ctx, j)
+	return l.flushViews(ctx)
 }
 
 // flushLoop packs what waits into one record at most every 5 ms until stop is closed.
-func (l *Lake) flushLoop(j *journal, stop <-chan struct{}) {
+func (l *Lake) flushLoop(stop <-chan struct{}) {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	<-pause.C
@@ -108,7 +104,7 @@ func (l *Lake) flushLoop(j *journal, stop <-chan struct{}) {
 			return
 		case <-pause.C:
 		}
-		if err := l.flushViews(context.Background(), j); err != nil {
+		if err := l.flushViews(context.Background()); err != nil {
 			l.o.Logger.Warn("exposures wait", "error", err)
 			select { // again when there is room or the journal answers
 			case <-stop:
@@ -124,7 +120,12 @@ func (l *Lake) flushLoop(j *journal, stop <-chan struct{}) {
 }
 
 // flushViews makes the exposures that wait durable. What cannot be written stays in the queue.
-func (l *Lake) flushViews(ctx context.Context, j *journal) error {
+func (l *Lake) flushViews(ctx context.Context) error {
+	j, err := l.enter()
+	if err != nil {
+		return err
+	}
+	defer j.leave()
 	x := &l.views
 	x.flushMu.Lock()
 	defer x.flushMu.Unlock()

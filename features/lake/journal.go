@@ -37,6 +37,9 @@ type journal struct {
 	ids  *recentIDs
 	lock *fileLock
 
+	use    sync.RWMutex // held for reading by whoever writes to db, for writing to close it
+	closed bool
+
 	mu       sync.Mutex
 	next     int64     // next sequence number
 	clock    time.Time // last received_at
@@ -83,6 +86,7 @@ func (l *Lake) openJournal(ctx context.Context, lock *fileLock) (_ *journal, err
 	if err != nil {
 		return nil, fmt.Errorf("open the journal: %w", err)
 	}
+	l.recent.reset()
 	j := &journal{db: db, lock: lock, next: 1, inflight: map[uint64]*flight{}}
 	defer func() {
 		if err != nil {
@@ -218,6 +222,9 @@ func (l *Lake) replay(ctx context.Context, j *journal) error {
 	if err := l.recallSealed(ctx, j, first); err != nil {
 		return err
 	}
+	if err := l.recallToday(ctx); err != nil {
+		return err
+	}
 	if err := l.loadViews(j); err != nil {
 		return err
 	}
@@ -225,7 +232,7 @@ func (l *Lake) replay(ctx context.Context, j *journal) error {
 }
 
 // recallSealed takes the ids of the newest sealed events of this journal into memory, so that a resend after a restart is called a
-// duplicate at the door, and today's sealed events into the overlay.
+// duplicate at the door.
 func (l *Lake) recallSealed(ctx context.Context, j *journal, first int64) error {
 	own, err := l.segments(ctx, l.db, `removed IS NULL AND journal_id = ?`, j.id)
 	if err != nil || len(own) == 0 {
@@ -267,21 +274,16 @@ func (l *Lake) recallIDs(ctx context.Context, j *journal, paths []string) error 
 	if err != nil {
 		return err
 	}
-	today := l.o.Shop.DayOf(l.now())
-	rows, err := duck.QueryContext(ctx, `SELECT event_id, user_id, event, ts, known_day FROM read_parquet(`+list(paths)+`)`)
+	rows, err := duck.QueryContext(ctx, `SELECT event_id FROM read_parquet(`+list(paths)+`)`)
 	if err != nil {
 		return err
 	}
 	for rows.Next() {
-		var e features.Event
-		var known time.Time
-		if err := rows.Scan(&e.EventID, &e.UserID, &e.Name, &e.TS, &known); err != nil {
+		var id string
+		if err := rows.Scan(&id); err != nil {
 			return errors.Join(err, rows.Close())
 		}
-		j.ids.claim(hashID(e.EventID), 0)
-		if e.KnownDay = dayOf(known); e.KnownDay == today {
-			l.recent.add(&e)
-		}
+		j.ids.claim(hashID(id), 0)
 	}
 	return errors.Join(rows.Err(), rows.Close())
 }
@@ -367,4 +369,29 @@ func markSealed(ctx context.Context, tx *sqlx.Tx, id string, upTo int64) error {
 	return err
 }
 
-func (j *journal) close() error { return errors.Join(j.db.Close(), j.lock.unlock()) }
+// enter returns the open journal and keeps it open until leave is called; ErrNotServing when there is none.
+func (l *Lake) enter() (*journal, error) {
+	j := l.journal.Load()
+	if j == nil {
+		return nil, ErrNotServing
+	}
+	j.use.RLock()
+	if j.closed {
+		j.use.RUnlock()
+		return nil, ErrNotServing
+	}
+	return j, nil
+}
+
+func (j *journal) leave() { j.use.RUnlock() }
+
+// shut closes the store when the last writer has left; the lock stays.
+func (j *journal) shut() error {
+	j.use.Lock()
+	defer j.use.Unlock()
+	if j.closed {
+		return nil
+	}
+	j.closed = true
+	return j.db.Close()
+}

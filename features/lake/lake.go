@@ -44,6 +44,7 @@ type Options struct {
 	Reserve   int64            // bytes of free space below which ingest is refused; 0 means 1 GiB
 	MaxTail   int64            // unsealed events above which Append answers ErrBehind; 0 means 2,000,000
 	SealEvery time.Duration    // age of the oldest unsealed event at which the owner seals by itself; 0 means 1 min
+	Burst     int              // seals on request that start at once before they are spaced to one a second; 0 means 3
 	Grace     time.Duration    // how long a file that compaction replaced stays, leases aside; 0 means 15 min
 }
 
@@ -147,6 +148,7 @@ func Open(ctx context.Context, o Options) (*Lake, error) {
 	o.Reserve = cmp.Or(o.Reserve, 1<<30)
 	o.MaxTail = cmp.Or(o.MaxTail, 2_000_000)
 	o.SealEvery = cmp.Or(o.SealEvery, time.Minute)
+	o.Burst = cmp.Or(o.Burst, 3)
 	o.Grace = cmp.Or(o.Grace, 15*time.Minute)
 	if o.Now == nil {
 		o.Now = time.Now

@@ -1,6 +1,10 @@
 package lake
 
 import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,6 +71,72 @@ func (r *recent) add(e *features.Event) {
 		}
 	}
 	s.users[e.UserID] = t
+}
+
+// reset empties the table.
+func (r *recent) reset() {
+	r.day.Store(0)
+	for i := range r.shards {
+		s := &r.shards[i]
+		s.mu.Lock()
+		s.users = nil
+		s.mu.Unlock()
+	}
+}
+
+// put enters sealed counts of today beside those of the tail.
+func (r *recent) put(day features.Day, user string, sealed today) {
+	r.day.Store(int64(day) + 1)
+	s := &r.shards[xxh3.HashString(user)%recentShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users == nil {
+		s.users = map[string]today{}
+	}
+	t := s.users[user]
+	t.orders += sealed.orders
+	t.carts += sealed.carts
+	if sealed.lastOrder.After(t.lastOrder) {
+		t.lastOrder = sealed.lastOrder
+	}
+	s.users[user] = t
+}
+
+// recallToday adds what was sealed since the last local midnight, of the business days of the last week.
+func (l *Lake) recallToday(ctx context.Context) error {
+	day := l.o.Shop.DayOf(l.now())
+	if have := l.recent.day.Load(); have != 0 && have != int64(day)+1 {
+		l.recent.reset()
+	}
+	sealed, err := l.segments(ctx, l.db, `removed IS NULL AND day >= ?`, day-7)
+	if err != nil || len(sealed) == 0 {
+		return err
+	}
+	paths := make([]string, len(sealed))
+	for i, g := range sealed {
+		paths[i] = g.Path
+	}
+	duck, err := l.engine(ctx)
+	if err != nil {
+		return err
+	}
+	rows, err := duck.QueryContext(ctx, fmt.Sprintf(`SELECT user_id, count(*) FILTER (WHERE event = '%[1]s'), count(*) FILTER (WHERE event = '%[2]s'),
+		max(ts) FILTER (WHERE event = '%[1]s') FROM read_parquet(%[3]s) WHERE known_day = DATE '%[4]s' AND event IN ('%[1]s', '%[2]s') GROUP BY user_id`,
+		features.OrderCompleted, features.ProductAdded, list(paths), day))
+	if err != nil {
+		return err
+	}
+	for rows.Next() {
+		var user string
+		var t today
+		var last sql.NullTime
+		if err := rows.Scan(&user, &t.orders, &t.carts, &last); err != nil {
+			return errors.Join(err, rows.Close())
+		}
+		t.lastOrder = last.Time
+		l.recent.put(day, user, t)
+	}
+	return errors.Join(rows.Err(), rows.Close())
 }
 
 // Recent returns what became known of a user since the last local midnight, unsealed events included: orders and cart additions,

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"perennial/features"
 )
 
 // sealLot is how many events one segment transaction takes at most: it bounds the sealer's memory.
@@ -18,14 +20,15 @@ const sealLot = 250_000
 // seals orders the seals of this process and spaces those on request.
 type seals struct {
 	mu     sync.Mutex
-	recent [3]time.Time // starts of the last seals that wrote something
+	tokens float64
+	filled time.Time
 }
 
 // Seal makes every event acknowledged before the call visible to Snapshot. It seals in this process when it owns the journal or nobody
 // does, and asks the owner through serve.sock otherwise. Concurrent calls share one seal.
 func (l *Lake) Seal(ctx context.Context) error {
 	if j := l.journal.Load(); j != nil {
-		if err := l.flushViews(ctx, j); err != nil && !errors.Is(err, ErrDiskFull) {
+		if err := l.flushViews(ctx); err != nil && !errors.Is(err, ErrDiskFull) && !errors.Is(err, ErrNotServing) {
 			return err
 		}
 		return l.sealJournal(ctx, j, true)
@@ -41,7 +44,7 @@ func (l *Lake) Seal(ctx context.Context) error {
 		if ok {
 			return l.sealAlone(ctx, lock)
 		}
-		if done, err := l.askOwner(ctx); done {
+		if _, done, err := l.ask(ctx, "seal"); done {
 			return err
 		}
 		if time.Now().After(until) {
@@ -73,7 +76,7 @@ func (l *Lake) sealAlone(ctx context.Context, lock *fileLock) (err error) {
 	if err == nil {
 		err = l.markEmpty(ctx, db)
 	}
-	return errors.Join(err, db.db.Close())
+	return errors.Join(err, db.shut())
 }
 
 // markEmpty notes that a journal that is about to be closed holds no unsealed event.
@@ -96,8 +99,11 @@ func (l *Lake) sealJournal(ctx context.Context, j *journal, space bool) error {
 	l.seals.mu.Lock()
 	defer l.seals.mu.Unlock()
 	for j.sealed.Load() < upper {
+		if j.closed { // its owner stops; what is left waits in the journal
+			return ErrNotServing
+		}
 		if space && j.tailEvents.Load() > 0 {
-			if err := l.seals.pause(ctx); err != nil {
+			if err := l.seals.pause(ctx, l.o.Burst); err != nil {
 				return err
 			}
 			if upper, err = j.settled(ctx); err != nil { // what came meanwhile comes along
@@ -112,24 +118,31 @@ func (l *Lake) sealJournal(ctx context.Context, j *journal, space bool) error {
 	return nil
 }
 
-// pause lets three seals on request start at once and then one a second, so that a page that polls does not shred the day.
-func (s *seals) pause(ctx context.Context) error {
-	wait := time.Second - time.Since(s.recent[0])
-	if wait > 0 {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
-		}
+// pause lets a burst of seals on request start at once and then one a second, so that a page that polls does not shred the day.
+func (s *seals) pause(ctx context.Context, burst int) error {
+	now := time.Now()
+	if s.filled.IsZero() {
+		s.tokens = float64(burst)
 	}
-	s.recent[0], s.recent[1], s.recent[2] = s.recent[1], s.recent[2], time.Now()
-	return nil
+	s.tokens = min(float64(burst), s.tokens+now.Sub(s.filled).Seconds())
+	s.filled = now
+	s.tokens--
+	if s.tokens >= 0 {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Duration(-s.tokens * float64(time.Second))):
+		return nil
+	}
 }
 
 // sealLot seals one lot of the journal, at most up to upper. Order: segments durable, manifest and sealed_seq committed together,
 // only then the records deleted.
 func (l *Lake) sealLot(ctx context.Context, j *journal, upper int64) error {
 	b := lot{journal: j.id, first: j.sealed.Load() + 1, last: upper}
+	b.events = make([]features.Event, 0, min(j.tailEvents.Load(), sealLot)+100)
 	var bytes int64
 	err := j.records(b.first, upper, func(first int64, record []byte) (bool, error) {
 		if len(b.events) >= sealLot {

@@ -65,8 +65,18 @@ type written struct {
 // also runs. The caller holds the lake lock. Order: COPY, fsync, rename, fsync of the directory, commit.
 func (l *Lake) write(ctx context.Context, b lot, also func(tx *sqlx.Tx) error) (written, error) {
 	var w written
+	b, hidden, err := l.withoutErased(ctx, b)
+	if err != nil {
+		return w, fmt.Errorf("erased users: %w", err)
+	}
+	w.hidden = hidden
 	if len(b.events) == 0 {
-		return w, l.inTx(ctx, also)
+		return w, l.inTx(ctx, func(tx *sqlx.Tx) error {
+			if also == nil {
+				return nil
+			}
+			return also(tx)
+		})
 	}
 	duck, err := l.engine(ctx)
 	if err != nil {
@@ -83,9 +93,6 @@ func (l *Lake) write(ctx context.Context, b lot, also func(tx *sqlx.Tx) error) (
 	defer conn.ExecContext(context.WithoutCancel(ctx), "DROP TABLE IF EXISTS temp.stage")
 	if w.duplicates, err = l.antiJoin(ctx, conn, b); err != nil {
 		return w, fmt.Errorf("find duplicates: %w", err)
-	}
-	if w.hidden, err = l.hideErased(ctx, conn, "temp.stage"); err != nil {
-		return w, err
 	}
 	if w.segments, err = l.copyDays(ctx, conn, b); err != nil {
 		return w, err

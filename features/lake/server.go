@@ -59,7 +59,7 @@ func (l *Lake) Serve(ctx context.Context, wait time.Duration) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, j.close())
+			err = errors.Join(err, j.shut(), lock.unlock())
 		}
 	}()
 	if _, err := l.db.ExecContext(ctx, `INSERT INTO journals (journal_id, sealed_seq, empty) VALUES (?, ?, 0)
@@ -75,8 +75,8 @@ func (l *Lake) Serve(ctx context.Context, wait time.Duration) (err error) {
 	s.stop, s.early = make(chan struct{}), make(chan struct{}, 1)
 	l.journal.Store(j)
 	s.done.Add(3)
-	go func() { defer s.done.Done(); l.flushLoop(j, s.stop) }()
-	go func() { defer s.done.Done(); l.sealLoop(j, s.stop, s.early) }()
+	go func() { defer s.done.Done(); l.flushLoop(s.stop) }()
+	go func() { defer s.done.Done(); l.sealLoop(s.stop, s.early) }()
 	go func() { defer s.done.Done(); l.acceptLoop(s.listener) }()
 	return nil
 }
@@ -97,23 +97,20 @@ func (l *Lake) stopServing() error {
 	s.done.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err = errors.Join(err, l.flushViews(ctx, j))
-	l.journal.Store(nil)
-	if _, e := j.settled(ctx); e != nil { // appends that hold the journal finish first
-		err = errors.Join(err, e)
-	}
+	err = errors.Join(err, l.flushViews(ctx))
 	l.seals.mu.Lock()
 	defer l.seals.mu.Unlock()
-	err = errors.Join(err, l.markEmpty(ctx, j), os.Remove(filepath.Join(l.o.Dir, "serve.json")))
+	l.journal.Store(nil)
+	err = errors.Join(err, j.shut(), l.markEmpty(ctx, j), os.Remove(filepath.Join(l.o.Dir, "serve.json")))
 	if s.temp != "" {
 		err = errors.Join(err, os.RemoveAll(s.temp))
 		s.temp = ""
 	}
-	return errors.Join(err, j.close())
+	return errors.Join(err, j.lock.unlock())
 }
 
 // sealLoop seals when the oldest event or the tail has grown enough, and keeps house.
-func (l *Lake) sealLoop(j *journal, stop <-chan struct{}, early <-chan struct{}) {
+func (l *Lake) sealLoop(stop <-chan struct{}, early <-chan struct{}) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
@@ -129,6 +126,10 @@ func (l *Lake) sealLoop(j *journal, stop <-chan struct{}, early <-chan struct{})
 			return
 		case <-early:
 		case <-tick.C:
+		}
+		j := l.journal.Load()
+		if j == nil { // it is being reopened
+			continue
 		}
 		since := j.oldest.Load()
 		if old := since != 0 && time.Since(time.Unix(0, since)) >= l.o.SealEvery; old || j.tailEvents.Load() >= min(sealLot, l.o.MaxTail/2) {
@@ -199,7 +200,7 @@ func (l *Lake) acceptLoop(ln net.Listener) {
 	}
 }
 
-// answer serves one connection: the word `seal`, answered by `ok` or `error TEXT`. Only processes of the same user are answered.
+// answer serves one connection: `seal` or `erase HEX`, answered by `ok …` or `error TEXT`. Only processes of the same user are answered.
 func (l *Lake) answer(c net.Conn) {
 	defer c.Close()
 	if !sameUser(c) {
@@ -210,16 +211,32 @@ func (l *Lake) answer(c net.Conn) {
 	if err := c.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		return
 	}
-	line, err := bufio.NewReaderSize(c, 64).ReadSlice('\n')
-	if err != nil || strings.TrimSpace(string(line)) != "seal" {
-		fmt.Fprintln(c, "error unknown request")
+	line, err := bufio.NewReaderSize(c, 1024).ReadSlice('\n')
+	if err != nil {
 		return
 	}
-	if err := l.Seal(ctx); err != nil {
-		fmt.Fprintf(c, "error %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
-		return
+	answer := "ok"
+	word, rest, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
+	switch word {
+	case "seal":
+		err = l.Seal(ctx)
+	case "erase":
+		var user []byte
+		if user, err = hex.DecodeString(rest); err == nil {
+			var p Proof
+			if p, err = l.Erase(ctx, string(user)); err == nil {
+				var doc []byte
+				doc, err = json.Marshal(p)
+				answer += " " + string(doc)
+			}
+		}
+	default:
+		err = errors.New("unknown request")
 	}
-	fmt.Fprintln(c, "ok")
+	if err != nil {
+		answer = "error " + strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	fmt.Fprintln(c, answer)
 }
 
 func sameUser(c net.Conn) bool {
@@ -239,35 +256,32 @@ func sameUser(c net.Conn) bool {
 	return err == nil && same
 }
 
-// askOwner asks the process that owns the journal for a seal; done is false when it cannot be reached (it starts or stops).
-func (l *Lake) askOwner(ctx context.Context) (done bool, err error) {
+// ask sends one request to the process that owns the journal; done is false when it cannot be reached (it starts or stops).
+func (l *Lake) ask(ctx context.Context, request string) (answer string, done bool, err error) {
 	raw, err := os.ReadFile(filepath.Join(l.o.Dir, "serve.json"))
 	if err != nil {
-		return false, nil
+		return "", false, nil
 	}
 	var at struct{ Socket string }
 	if json.Unmarshal(raw, &at) != nil {
-		return false, nil
+		return "", false, nil
 	}
 	c, err := (&net.Dialer{}).DialContext(ctx, "unix", at.Socket)
 	if err != nil {
-		return false, ctx.Err()
+		return "", ctx.Err() != nil, ctx.Err()
 	}
 	defer c.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := c.SetDeadline(deadline); err != nil {
-			return true, err
-		}
+	defer context.AfterFunc(ctx, func() { c.SetDeadline(time.Now()) })()
+	if _, err := fmt.Fprintln(c, request); err != nil {
+		return "", ctx.Err() != nil, ctx.Err()
 	}
-	if _, err := fmt.Fprintln(c, "seal"); err != nil {
-		return false, ctx.Err()
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil { // it died or was stopped in the middle: again, whoever owns the journal then
+		return "", ctx.Err() != nil, ctx.Err()
 	}
-	answer, err := bufio.NewReader(c).ReadString('\n')
-	if err != nil { // it died or was stopped in the middle: seal again, whoever owns the journal then
-		return false, ctx.Err()
+	line = strings.TrimSpace(line)
+	if text, failed := strings.CutPrefix(line, "error "); failed {
+		return "", true, fmt.Errorf("the server answers: %s", text)
 	}
-	if text, failed := strings.CutPrefix(strings.TrimSpace(answer), "error "); failed {
-		return true, fmt.Errorf("the server could not seal: %s", text)
-	}
-	return true, nil
+	return strings.TrimSpace(strings.TrimPrefix(line, "ok")), true, nil
 }

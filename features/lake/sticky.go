@@ -42,10 +42,11 @@ func (l *Lake) Keep(ctx context.Context, experiment, unit string, k Kept) (Kept,
 	if e := l.kept.get(h, experiment, unit); e != nil {
 		return e.kept, nil
 	}
-	j := l.journal.Load()
-	if j == nil {
-		return k, ErrNotServing
+	j, err := l.enter()
+	if err != nil {
+		return k, err
 	}
+	defer j.leave()
 	if err := l.disk.check(l.o.Dir, l.o.Reserve, j.tailBytes.Load()); err != nil {
 		return k, err
 	}

@@ -60,6 +60,24 @@ func (s *hashSet) add(h uint64) bool {
 	return true
 }
 
+// remove rebuilds the set without h.
+func (s *hashSet) remove(h uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.has(h) {
+		return
+	}
+	old := *s.table.Load()
+	left := make([]atomic.Uint64, len(old))
+	for i := range old {
+		if v := old[i].Load(); v != 0 && v != h {
+			place(left, v)
+		}
+	}
+	s.n--
+	s.table.Store(&left)
+}
+
 func (s *hashSet) len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -37,7 +37,7 @@ CREATE TABLE runs (
 
 CREATE TABLE records (kind TEXT NOT NULL, key TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (kind, key));
 
--- Erased users: rows received up to before_us (unix microseconds) are hidden; done holds the proof once the files are rewritten.
+-- Users whose erasure is under way: rows received up to before_us (unix microseconds) are hidden.
 CREATE TABLE tombstones (user_id TEXT PRIMARY KEY, before_us INTEGER NOT NULL, done TEXT);
 
 -- +goose Down
