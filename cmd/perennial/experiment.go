@@ -26,6 +26,8 @@ type experimentCmd struct {
 	Ramp     experimentRampCmd     `cmd:"" help:"Change the share of units that take part; who is in stays in."`
 	Decide   experimentDecideCmd   `cmd:"" help:"Record the decision."`
 	Archive  experimentArchiveCmd  `cmd:"" help:"Put away; frees its buckets of a layer."`
+	Results  experimentResultsCmd  `cmd:"" help:"Effects, intervals, profit and the decision."`
+	Look     experimentLookCmd     `cmd:"" help:"Record a look of a group-sequential experiment."`
 	Audience experimentAudienceCmd `cmd:"" help:"Freeze a list test: one file of units for each arm."`
 }
 
