@@ -18,7 +18,7 @@ func (s *Server) manageAdministration() {
 		Version        string `json:"version"`
 	}
 	const tag = "administration"
-	manageOp(s, readers|client, tag, "GET", "/v1/me", "me", "Who asks, and in which shop", func(ctx context.Context, _ *none) (*body[me], error) {
+	manageOp(s, readers|client|frontend, tag, "GET", "/v1/me", "me", "Who asks, and in which shop", func(ctx context.Context, _ *none) (*body[me], error) {
 		who, zone := callerOf(ctx), "UTC"
 		if s.o.Shop.Location != nil {
 			zone = s.o.Shop.Location.String()

@@ -40,7 +40,7 @@ type Options struct {
 	Results func(ctx context.Context, key string, q ResultsQuery) (any, error) // CONTRACT §5 results document
 	Look    func(ctx context.Context, key string) (any, error)                 // records a look
 	Models  func(ctx context.Context) (any, error)                             // model cards
-	Promote func(ctx context.Context, target, version string) (any, error)
+	Promote func(ctx context.Context, target, version, by string) (any, error)
 	Runs    func(ctx context.Context) (any, error) // published score runs
 	Nightly func(ctx context.Context, asOf string) (any, error)
 
@@ -70,6 +70,7 @@ type Server struct {
 	sorted   ordered
 	specs    documents
 	stages   counted
+	jobs     jobs
 }
 
 // New builds the server and loads the keys. Call Refresh whenever the control store's version moves.
@@ -81,6 +82,7 @@ func New(o Options) (*Server, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.count.registry.MustRegister(lakeCollector{o.Lake})
 	s.keys.Store(&keyring{})
 	s.optedOut.Store(&map[string]bool{})
 	if len(o.CORSOrigins) > 0 {

@@ -32,7 +32,6 @@ const (
 	readers      = analyst | marketer | admin | session // reads
 	writers      = marketer | admin | session           // experiments, offers, segments, lists
 	owners       = admin | session                      // keys, users, erasure, models, jobs
-	insight      = readers | client                     // definitions that an app may read too
 )
 
 var roleNames = map[string]role{"client": client, "frontend": frontend, "analyst": analyst, "marketer": marketer, "admin": admin}

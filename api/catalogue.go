@@ -21,7 +21,7 @@ func (s *Server) manageCatalogue() {
 		Metrics []experiments.MetricDef `json:"metrics"`
 	}
 	const tag = "catalogue"
-	manageOp(s, insight, tag, "GET", "/v1/layers", "list-layers", "Every layer", func(ctx context.Context, _ *none) (*body[layerList], error) {
+	manageOp(s, readers, tag, "GET", "/v1/layers", "list-layers", "Every layer", func(ctx context.Context, _ *none) (*body[layerList], error) {
 		list, err := s.o.Store.Layers(ctx)
 		return &body[layerList]{layerList{orEmpty(list)}}, err
 	})
@@ -29,7 +29,7 @@ func (s *Server) manageCatalogue() {
 		out, err := s.o.Store.PutLayer(ctx, in.Body, callerOf(ctx).By())
 		return stored(ctx, s, out, err)
 	}, created)
-	manageOp(s, insight, tag, "GET", "/v1/holdouts", "list-holdouts", "Every holdout", func(ctx context.Context, _ *none) (*body[holdoutList], error) {
+	manageOp(s, readers, tag, "GET", "/v1/holdouts", "list-holdouts", "Every holdout", func(ctx context.Context, _ *none) (*body[holdoutList], error) {
 		list, err := s.o.Store.Holdouts(ctx)
 		return &body[holdoutList]{holdoutList{orEmpty(list)}}, err
 	})
@@ -37,7 +37,7 @@ func (s *Server) manageCatalogue() {
 		out, err := s.o.Store.PutHoldout(ctx, in.Body, callerOf(ctx).By())
 		return stored(ctx, s, out, err)
 	}, created)
-	manageOp(s, insight, tag, "GET", "/v1/offers", "list-offers", "The promotions of the catalogue", func(ctx context.Context, _ *none) (*body[offerList], error) {
+	manageOp(s, readers, tag, "GET", "/v1/offers", "list-offers", "The promotions of the catalogue", func(ctx context.Context, _ *none) (*body[offerList], error) {
 		list, err := s.o.Store.Offers(ctx)
 		return &body[offerList]{offerList{orEmpty(list)}}, err
 	})
@@ -45,7 +45,7 @@ func (s *Server) manageCatalogue() {
 		out, err := s.o.Store.PutOffer(ctx, in.Body, callerOf(ctx).By())
 		return stored(ctx, s, out, err)
 	}, created)
-	manageOp(s, insight, tag, "GET", "/v1/metrics", "list-metrics", "Built-in and own metrics", func(ctx context.Context, _ *none) (*body[metricList], error) {
+	manageOp(s, readers, tag, "GET", "/v1/metrics", "list-metrics", "Built-in and own metrics", func(ctx context.Context, _ *none) (*body[metricList], error) {
 		list, err := s.o.Store.MetricDefs(ctx)
 		return &body[metricList]{metricList{orEmpty(list)}}, err
 	})

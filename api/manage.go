@@ -35,8 +35,9 @@ func withTag(e *experiments.Experiment, err error) (*tagged, error) {
 	return &tagged{ETag: etagOf(e.Revision), Body: e}, nil
 }
 
-func created(op *huma.Operation)   { op.DefaultStatus = http.StatusCreated }
-func noContent(op *huma.Operation) { op.DefaultStatus = http.StatusNoContent }
+func created(op *huma.Operation)     { op.DefaultStatus = http.StatusCreated }
+func accepted202(op *huma.Operation) { op.DefaultStatus = http.StatusAccepted }
+func noContent(op *huma.Operation)   { op.DefaultStatus = http.StatusNoContent }
 func describe(text string) func(*huma.Operation) {
 	return func(op *huma.Operation) { op.Description = text + " " + op.Description }
 }
@@ -48,6 +49,7 @@ func (s *Server) manage() {
 	s.manageAdministration()
 	s.manageCustomers()
 	s.manageModels()
+	s.manageJobs()
 }
 
 // changeInput is an action on an experiment.
@@ -73,7 +75,7 @@ func (s *Server) manageExperiments() {
 		Experiments []experiments.Experiment `json:"experiments"`
 	}
 	const tag, root = "experiments", "/v1/experiments"
-	manageOp(s, insight, tag, "GET", root, "list-experiments", "Every experiment, newest first", func(ctx context.Context, _ *none) (*body[experimentList], error) {
+	manageOp(s, readers, tag, "GET", root, "list-experiments", "Every experiment, newest first", func(ctx context.Context, _ *none) (*body[experimentList], error) {
 		list, err := s.o.Store.List(ctx)
 		return &body[experimentList]{experimentList{orEmpty(list)}}, err
 	})
@@ -81,7 +83,7 @@ func (s *Server) manageExperiments() {
 		e, err := s.o.Store.Create(ctx, in.Body, callerOf(ctx).By())
 		return s.changed(ctx, e, err)
 	}, created, describe("Salt and allocation are filled in when they are not given; an allocation that is given wins over weights and coverage."))
-	manageOp(s, insight, tag, "GET", root+"/{key}", "get-experiment", "One experiment", func(ctx context.Context, in *ByKey) (*tagged, error) {
+	manageOp(s, readers, tag, "GET", root+"/{key}", "get-experiment", "One experiment", func(ctx context.Context, in *ByKey) (*tagged, error) {
 		return withTag(s.o.Store.Get(ctx, in.Key))
 	})
 	manageOp(s, writers, tag, "PATCH", root+"/{key}", "patch-experiment", "Change a definition by merge patch (RFC 7386)", func(ctx context.Context, in *changeInput[map[string]any]) (*tagged, error) {

@@ -28,7 +28,7 @@ func (s *Server) manageModels() {
 		if s.o.Promote == nil {
 			return nil, problem(http.StatusServiceUnavailable, "promotion is not available on this server")
 		}
-		doc, err := s.o.Promote(ctx, in.Name, in.Body.Version)
+		doc, err := s.o.Promote(ctx, in.Name, in.Body.Version, callerOf(ctx).By())
 		return &body[any]{doc}, err
 	}, describe("The next night scores with it."))
 	manageOp(s, readers, tag, "GET", "/v1/runs", "list-runs", "Published score runs, newest first", func(ctx context.Context, _ *none) (*body[any], error) {

@@ -23,8 +23,8 @@ func (s *Server) operations() {
 	s.handle(http.MethodGet, "/readyz", open, s.ready)
 	s.document(anyone, "operations", "GET", "/readyz", "readyz", "Ready?", "200 when definitions are loaded and events can be taken, else 503 with the reason.", 200, nil, nil)
 	metrics := s.count.handler()
-	s.handle(http.MethodGet, "/metrics", doorway{who: readers | client, hot: true}, func(c *gin.Context) { metrics.ServeHTTP(c.Writer, c.Request) })
-	s.document(readers|client, "operations", "GET", "/metrics", "metrics", "Prometheus metrics", "", 200, nil, nil)
+	s.handle(http.MethodGet, "/metrics", doorway{who: readers, hot: true}, func(c *gin.Context) { metrics.ServeHTTP(c.Writer, c.Request) })
+	s.document(readers, "operations", "GET", "/metrics", "metrics", "Prometheus metrics", "", 200, nil, nil)
 	s.handle(http.MethodGet, "/openapi.json", open, func(c *gin.Context) { c.Data(http.StatusOK, "application/openapi+json", s.openapi) })
 	s.handle(http.MethodGet, "/docs", open, func(c *gin.Context) {
 		c.Header("Content-Security-Policy", contentPolicy)

@@ -19,6 +19,7 @@ type plan struct {
 	profiles *features.Profiles
 	keys     []string        // started experiments: what a question without a list asks for
 	own      map[string]bool // attribute names that apps cannot send
+	switches []string        // flags of an upstream Unleash that experiments hang on
 	turns    []time.Time     // instants at which a schedule changes answers, ascending
 	offers   sync.Map        // *experiments.Offer → its JSON
 	version  string          // score version, "" without scores
@@ -55,6 +56,9 @@ func newPlan(snap *experiments.Snapshot, profiles *features.Profiles) *plan {
 		}
 		if e.Status == experiments.Running || e.Status == experiments.Stopped {
 			p.keys = append(p.keys, key)
+		}
+		if e.KillSwitch != "" {
+			p.switches = append(p.switches, e.KillSwitch)
 		}
 		turns := []*time.Time{e.StartAt, e.EndAt}
 		for _, o := range snap.Offers(key) {
@@ -114,6 +118,13 @@ func (a *ask) etag(surface string, parts ...[]byte) string {
 	binary.LittleEndian.PutUint64(head[40:], uint64(last.Unix()))
 	binary.LittleEndian.PutUint64(head[48:], uint64(a.s.o.Shop.DayOf(now)))
 	h.Write(head[:])
+	for _, flag := range p.switches {
+		if a.s.o.Upstream != nil && a.s.o.Upstream(flag) {
+			h.Write([]byte{1})
+		} else {
+			h.Write([]byte{0})
+		}
+	}
 	h.Write([]byte(surface))
 	h.Write([]byte{0})
 	h.Write([]byte(p.version))

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"perennial/api"
 	"perennial/experiments"
 	"perennial/experiments/sqlstore"
+	"perennial/experiments/unleash"
 	"perennial/features"
 	"perennial/features/lake"
 	"perennial/features/warehouse"
@@ -37,8 +37,9 @@ type live struct {
 	journal  atomic.Pointer[string] // why events cannot be taken yet
 	scores   atomic.Pointer[string] // why the first scores are not loaded yet
 
-	engines sync.Mutex
-	engine  *warehouse.Engine
+	upstream *unleash.Upstream // nil without unleash_url
+	engines  sync.Mutex
+	engine   *warehouse.Engine
 }
 
 func newLive(a *App, store *sqlstore.Store, l *lake.Lake) *live {
@@ -49,11 +50,28 @@ func newLive(a *App, store *sqlstore.Store, l *lake.Lake) *live {
 }
 
 func (v *live) close() {
+	if v.upstream != nil {
+		v.upstream.Close()
+	}
 	v.engines.Lock()
 	defer v.engines.Unlock()
 	if v.engine != nil {
 		v.engine.Close()
 	}
+}
+
+// watchUpstream begins to watch the configured Unleash server; it returns nil when none is configured.
+func (v *live) watchUpstream() (func(flag string) bool, error) {
+	c := v.a.Config
+	if c.UnleashURL == "" {
+		return nil, nil
+	}
+	up, err := unleash.NewUpstream(unleash.UpstreamOptions{URL: c.UnleashURL, Token: c.UnleashToken, LastGood: filepath.Join(v.a.Data, "unleash.json"), Logger: v.a.Log})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	v.upstream = up
+	return up.On, nil
 }
 
 // reload compiles the stored definitions and publishes them, with the keys. It errs without changing anything: the last good snapshot stays.
@@ -195,74 +213,26 @@ func (v *live) runs(ctx context.Context) (any, error) {
 	return map[string]any{"runs": out}, nil
 }
 
-// models lists the model cards, newest first; the champion of a target is the one that the registry names.
+// models lists the model cards, newest first, with the role that each has now.
 func (v *live) models(ctx context.Context) (any, error) {
-	records, err := v.lake.Records(ctx, "model")
+	cards, err := modelCards(ctx, v.lake)
 	if err != nil {
 		return nil, err
 	}
-	champions, err := v.lake.Records(ctx, "champion")
-	if err != nil {
-		return nil, err
+	if cards == nil {
+		cards = []models.Card{}
 	}
-	cards := make([]models.Card, 0, len(records))
-	for key, raw := range records {
-		var doc struct{ Card models.Card }
-		if err := json.Unmarshal(raw, &doc); err != nil {
-			return nil, fmt.Errorf("model %s: %w", key, err)
-		}
-		doc.Card.Role = "challenger"
-		if championOf(champions[string(doc.Card.Target)]) == doc.Card.Version {
-			doc.Card.Role = "champion"
-		}
-		cards = append(cards, doc.Card)
-	}
-	sort.Slice(cards, func(i, j int) bool {
-		a, b := cards[i], cards[j]
-		if a.TestAsOf != b.TestAsOf {
-			return a.TestAsOf > b.TestAsOf
-		}
-		return a.Version > b.Version
-	})
 	return map[string]any{"models": cards}, nil
 }
 
-// championOf reads a champion record: the version, or a document with it.
-func championOf(raw json.RawMessage) string {
-	var doc struct {
-		Version string `json:"version"`
-	}
-	var text string
-	if json.Unmarshal(raw, &text) == nil {
-		return text
-	}
-	if json.Unmarshal(raw, &doc) == nil {
-		return doc.Version
-	}
-	return ""
-}
-
-// promote makes a registered model the champion of its target.
-func (v *live) promote(ctx context.Context, target, version string) (any, error) {
-	records, err := v.lake.Records(ctx, "model")
+// promote makes a registered model the champion of its target, on a person's word.
+func (v *live) promote(ctx context.Context, target, version, by string) (any, error) {
+	card, err := promoteModel(ctx, v.a, v.lake, models.Target(target), version)
 	if err != nil {
 		return nil, err
 	}
-	raw, ok := records[version]
-	if !ok {
-		return nil, fmt.Errorf("model %s: %w", version, experiments.ErrNotFound)
-	}
-	var doc struct{ Card models.Card }
-	if err := json.Unmarshal(raw, &doc); err != nil {
-		return nil, fmt.Errorf("model %s: %w", version, err)
-	}
-	if string(doc.Card.Target) != target {
-		return nil, experiments.Invalid("version", "is a model of %s, not of %s", doc.Card.Target, target)
-	}
-	if err := v.lake.PutRecord(ctx, "champion", target, map[string]string{"version": version}); err != nil {
-		return nil, err
-	}
-	return map[string]string{"target": target, "version": version, "role": "champion"}, nil
+	v.a.Log.Info("model promoted", "target", target, "version", card.Version, "by", by)
+	return card, nil
 }
 
 // nightly runs the night as a child process at a lower priority, so that it takes nothing from requests, and returns its document.

@@ -187,9 +187,14 @@ func (v *live) newServer(ctx context.Context) (*api.Server, error) {
 		return nil, err
 	}
 	c := v.a.Config
+	upstream, err := v.watchUpstream()
+	if err != nil {
+		return nil, err
+	}
+	answers := newResults(v.a, v.store, v.lake, v.reader)
 	server, err := api.New(api.Options{Shop: c.Shop(), Now: v.a.Now, Simulated: !c.Clock.IsZero(), Logger: v.a.Log, CORSOrigins: c.CORSOrigins, Version: version,
-		Store: v.store, Lake: v.lake, Snapshot: v.snapshot.Load, Reload: v.reload, Profiles: v.profiles.Load, Unready: v.why,
-		Web: web.FS(), Models: v.models, Promote: v.promote, Runs: v.runs, Nightly: v.nightly})
+		Store: v.store, Lake: v.lake, Snapshot: v.snapshot.Load, Reload: v.reload, Profiles: v.profiles.Load, Upstream: upstream, Unready: v.why,
+		Web: web.FS(), Results: answers.Results, Look: answers.Look, Models: v.models, Promote: v.promote, Runs: v.runs, Nightly: v.nightly})
 	if err != nil {
 		return nil, err
 	}
