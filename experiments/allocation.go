@@ -22,7 +22,12 @@ func Allocate(variants []Variant, coverage float64) []Range {
 // Reallocate changes an allocation to new weights or another coverage and moves the fewest buckets: every variant keeps what it has up to its new
 // width, gives back from its highest bucket down, and takes first the free buckets of its own slot, then any free bucket from the lowest up. An
 // allocation made by Allocate that only changes its coverage becomes exactly Allocate's; a raised coverage only adds units.
+//
+// Without any weight (explicit ranges need none) the widths keep their proportions.
 func Reallocate(old []Range, variants []Variant, coverage float64) []Range {
+	if weight(variants) == 0 {
+		variants = weighByWidth(old, variants)
+	}
 	slot := slots(variants)
 	owner := make([]int16, Buckets) // 0 = free, i+1 = variants[i]
 	have := make([]int, len(variants))
@@ -81,12 +86,26 @@ func Ramp(old []Range, variants []Variant, oldCoverage, coverage float64) []Rang
 		byWeight = byWeight && have[i] == share(s.End-s.Start, oldCoverage)
 	}
 	if !byWeight && Covered(old) > 0 {
-		variants = slices.Clone(variants)
-		for i := range variants {
-			variants[i].Weight = float64(have[i])
-		}
+		variants = weighByWidth(old, variants)
 	}
 	return Reallocate(old, variants, coverage)
+}
+
+// weighByWidth returns the variants with the widths that they own as weights.
+func weighByWidth(ranges []Range, variants []Variant) []Variant {
+	variants = slices.Clone(variants)
+	for i, n := range widths(ranges, variants) {
+		variants[i].Weight = float64(n)
+	}
+	return variants
+}
+
+func weight(variants []Variant) float64 {
+	total := 0.0
+	for _, v := range variants {
+		total += v.Weight
+	}
+	return total
 }
 
 // Covered returns how many buckets an allocation owns.
@@ -98,13 +117,14 @@ func Covered(ranges []Range) int {
 	return n
 }
 
-// slots returns the ranges at full coverage, one for each variant in declared order; a variant of weight 0 has an empty one.
+// slots returns the ranges at full coverage, one for each variant in declared order; a variant of weight 0 has an empty one, and so has each when
+// all weights are 0.
 func slots(variants []Variant) []Range {
-	total, sum, from := 0.0, 0.0, 0
-	for _, v := range variants {
-		total += v.Weight
-	}
+	total, sum, from := weight(variants), 0.0, 0
 	out := make([]Range, len(variants))
+	if total == 0 {
+		return out
+	}
 	for i, v := range variants {
 		sum += v.Weight
 		to := int(math.Floor(Buckets*(sum/total) + 0.5))

@@ -75,9 +75,6 @@ func (e *Experiment) Patch(doc json.RawMessage) (*Experiment, error) {
 	if next.Salt == "" {
 		next.Salt = e.Salt
 	}
-	if err := next.Definition.Validate(); err != nil {
-		return nil, err
-	}
 	if next.Key != e.Key {
 		return nil, Invalid("key", "cannot change from %q", e.Key)
 	}
@@ -87,7 +84,16 @@ func (e *Experiment) Patch(doc json.RawMessage) (*Experiment, error) {
 		}
 	}
 	_, explicit := fields["allocation"]
+	if !explicit { // the ranges of a variant that left a draft go with it
+		next.Allocation = slices.DeleteFunc(next.Allocation, func(r Range) bool { return next.variant(r.Variant) < 0 })
+	}
+	if err := next.Definition.Validate(); err != nil {
+		return nil, err
+	}
 	next.reallocate(e, explicit && len(next.Allocation) > 0 && !slices.Equal(next.Allocation, e.Allocation))
+	if err := next.Definition.Validate(); err != nil { // ranges that needed no weights may be gone
+		return nil, err
+	}
 	return &next, nil
 }
 

@@ -133,6 +133,10 @@ func TestRampOfExplicitRanges(t *testing.T) {
 	variants := []experiments.Variant{{Key: "a", Weight: 1}, {Key: "b", Weight: 1}}
 	old := []experiments.Range{{Variant: "a", Start: 0, End: 30_000}, {Variant: "b", Start: 40_000, End: 50_000}}
 	got := experiments.Ramp(old, variants, 0.4, 0.8)
+	variants[0].Weight, variants[1].Weight = 0, 0 // explicit ranges need no weights
+	if same := experiments.Ramp(old, variants, 0.4, 0.8); !slices.Equal(same, got) {
+		t.Errorf("without weights = %v, want %v", same, got)
+	}
 	before, after := owners(old), owners(got)
 	for b := range before {
 		if before[b] != "" && before[b] != after[b] {
