@@ -57,7 +57,7 @@ export type Effect = {
   metric: string
   kind: string
   variant: string
-  segment: unknown
+  segment: { dimension: string; value: string } | null
   role?: 'primary' | 'secondary' | 'guardrail'
   direction?: string
   n: number
@@ -109,6 +109,8 @@ export type Results = {
   profit?: Profit[]
   waterfall?: Record<string, Waterfall> | null
   series?: SeriesPoint[] | null
+  sensitivity?: { metric: string; variant: string; choice: string; effect: number | null; effect_low: number | null; effect_high: number | null; p_value: number | null }[] | null
+  heterogeneity?: { metric: string; variant: string; dimension: string; p_value: number | null; p_adjusted: number | null }[] | null
   state?: { look: number | null; looks: number | null; information: number | null; boundary: number | null; reason?: string | null; crossed: { look: number; at: string; variant: string; side: string; shrunk?: number | null } | null; closed?: boolean } | null
   health?: { code: string; verdict: string; p_value: number | null; detail?: Text | null }[] | null
   decision: { action: Action; variant?: string | null; text: Text; days_left?: number | null }
@@ -268,6 +270,7 @@ export const api = {
     return { experiment: (await answer.json()) as Experiment, etag: answer.headers.get('ETag') ?? '' }
   },
   results: (key: string, s?: AbortSignal) => get<Results>(`${at(key)}/results`, s),
+  segments: (key: string, dimension: string, s?: AbortSignal) => get<Results>(`${at(key)}/results?segment=${dimension}`, s),
   looks: (key: string, s?: AbortSignal) => get<{ looks: Look[] | null }>(`${at(key)}/looks`, s).then((x) => x.looks ?? []),
   create: (d: Definition) => send<Experiment>('POST', '/v1/experiments', d),
   act: (key: string, action: string, body: unknown, etag: string) => send<unknown>('POST', `${at(key)}/${action}`, body, etag),

@@ -23,6 +23,9 @@ function formats(lang: Lang, me: Pick<Me, 'currency' | 'timezone'>) {
     money: (x: number, signed?: boolean) => money(lang, me.currency, x, signed),
     moneyShort: (x: number) => moneyShort(lang, me.currency, x),
     percent: (x: number, options?: { digits?: number; signed?: boolean }) => percent(lang, x, options),
+    /** A probability: whole percents, tenths below ten per cent. */
+    risk: (x: number) => percent(lang, x, { digits: x < 0.1 && x > 0 ? 1 : 0 }),
+    ago: (days: number) => new Intl.RelativeTimeFormat(lang === 'zh' ? 'zh-CN' : 'en-GB').format(-Math.floor(days), 'day'),
     points: (x: number) => points(lang, x),
     p: (x: number) => pValue(lang, x),
     day: (x: string) => day(lang, me.timezone, x),

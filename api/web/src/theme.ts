@@ -36,8 +36,6 @@ export const stageColors: Record<string, string> = {
   lapsed: '#b65b48',
 }
 
-export const fonts =
-  '"Inter", -apple-system, BlinkMacSystemFont, "Segoe UI", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "Noto Sans CJK SC", "Noto Sans SC", "Helvetica Neue", system-ui, Arial, sans-serif'
 export const mono = 'ui-monospace, "SF Mono", "Cascadia Code", "JetBrains Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace'
 
 export const theme: ThemeConfig = {
@@ -57,7 +55,7 @@ export const theme: ThemeConfig = {
     colorBorder: '#cfcbbd',
     colorBorderSecondary: color.line,
     colorBgLayout: color.paper,
-    fontFamily: fonts,
+    fontFamily: 'var(--font)',
     fontFamilyCode: mono,
     fontSize: 15,
     borderRadius: 8,

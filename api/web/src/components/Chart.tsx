@@ -2,7 +2,6 @@ import type { EChartsType } from 'echarts/core'
 import type { EChartsOption } from 'echarts'
 import { useEffect, useRef, useState } from 'react'
 import { useText } from '../i18n'
-import { fonts } from '../theme'
 
 const still = () => matchMedia('(prefers-reduced-motion: reduce)').matches
 
@@ -34,7 +33,7 @@ export function Chart({ option, label, height = 280, onPick }: { option: ECharts
     }
   }, [])
   useEffect(() => {
-    if (ready) chart.current?.setOption({ textStyle: { fontFamily: fonts }, animation: !still(), animationDuration: 350, ...option }, { notMerge: true })
+    if (ready) chart.current?.setOption({ textStyle: { fontFamily: getComputedStyle(document.body).fontFamily }, animation: !still(), animationDuration: 350, ...option }, { notMerge: true })
   }, [option, ready])
   return (
     <figure className="chart" role="img" aria-label={label}>

@@ -33,18 +33,22 @@ function StageChart({ data }: { data: Lifecycle }) {
     })
     const axis = { type: 'category' as const, data: names, axisTick: { show: false }, axisLine: { show: false }, axisLabel: { color: color.ink, fontSize: 13 } }
     const hidden = { type: 'value' as const, axisLabel: { show: false }, splitLine: { show: false } }
-    const head = (gridIndex: number, name: string) => ({ ...hidden, gridIndex, name, nameLocation: 'start' as const, position: 'top' as const, nameTextStyle: { color: color.inkSoft, fontSize: 13, align: 'left' as const, padding: [0, 0, 8, 0] } })
+    const title = (text: string, left: number | string, top: number) => ({ text, left, top, padding: 0, textStyle: { fontSize: 13, fontWeight: 500, color: color.inkSoft } })
     return {
       grid: narrow
         ? [
-            { left: 64, right: 64, top: 40, height: 210 },
-            { left: 64, right: 64, top: 308, height: 210 },
+            { left: 84, right: 60, top: 30, height: 216 },
+            { left: 84, right: 60, top: 294, height: 216 },
           ]
         : [
-            { left: 70, width: '34%', top: 44, bottom: 6 },
-            { left: '58%', right: 76, top: 44, bottom: 6 },
+            { left: 84, width: '34%', top: 34, bottom: 6 },
+            { left: '58%', right: 76, top: 34, bottom: 6 },
           ],
-      xAxis: [head(0, t('cust.chart.users')), head(1, t('cust.chart.value'))],
+      title: narrow ? [title(t('cust.chart.users'), 84, 8), title(t('cust.chart.value'), 84, 272)] : [title(t('cust.chart.users'), 84, 8), title(t('cust.chart.value'), '58%', 8)],
+      xAxis: [
+        { ...hidden, gridIndex: 0 },
+        { ...hidden, gridIndex: 1 },
+      ],
       yAxis: [
         { ...axis, gridIndex: 0 },
         { ...axis, gridIndex: 1, axisLabel: { ...axis.axisLabel, show: narrow } },

@@ -16,6 +16,8 @@ import { Figures } from './experiment/Figures'
 import { Health } from './experiment/Health'
 import { Method } from './experiment/Method'
 import { ProfitSteps } from './experiment/ProfitSteps'
+import { OverTime } from './experiment/OverTime'
+import { Segments } from './experiment/Segments'
 import { ResultsTable } from './experiment/ResultsTable'
 import { Sequential } from './experiment/Sequential'
 
@@ -34,7 +36,7 @@ function ResultsView({ e, r, reload }: { e: Experiment; r: Results; reload: () =
   const defs = useLoad((s) => api.metrics(s), [])
   return (
     <>
-      <Decision e={e} r={r} />
+      <Decision r={r} />
       {others.length > 1 && (
         <div className="compare">
           <span id="compare-label">{t('exp.compare')}</span>
@@ -44,6 +46,8 @@ function ResultsView({ e, r, reload }: { e: Experiment; r: Results; reload: () =
       <Figures e={e} r={r} variant={variant} defs={defs.data} />
       <ResultsTable e={e} r={r} defs={defs.data} />
       <ProfitSteps r={r} variant={variant} />
+      <OverTime e={e} r={r} variant={variant} defs={defs.data} />
+      <Segments e={e} r={r} variant={variant} defs={defs.data} />
       <div className="two">
         <Health r={r} />
         <Sequential e={e} r={r} reloadKey={reload} />

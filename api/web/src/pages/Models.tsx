@@ -7,7 +7,7 @@ import { Meter, PageHead, Section } from '../components/Parts'
 import { EmptyState, Load, Num } from '../components/State'
 import { useFormats, type Formats } from '../context'
 import { useLoad, useTitle } from '../hooks'
-import { has, useText, type Key } from '../i18n'
+import { has, useText, type Key, type T } from '../i18n'
 import { color } from '../theme'
 import { featureName } from '../words'
 
@@ -32,6 +32,14 @@ function metricText(f: Formats, name: string, x: number): string {
   if (name === 'mae' || name === 'rmse') return f.money(x)
   if (name === 'bias') return Math.abs(x) <= 5 ? f.percent(x, { signed: true }) : f.money(x, true)
   return f.number(x, 4)
+}
+
+/** A learner or rule in words; one that nobody translated keeps its name. */
+function learnerName(t: (key: Key) => string, name: string): string {
+  const key = `learner.${name}`
+  if (has(key)) return t(key)
+  const feature = featureName(t as T, name)
+  return feature
 }
 
 /** The model beside simple rules and other learners, on the same test period. */
@@ -63,7 +71,7 @@ function Comparison({ c }: { c: Card }) {
           {rows.map((r) => (
             <tr key={`${r.kind}/${r.name}`} className={r.kind === 'model' ? 'own' : ''}>
               <th scope="row">
-                <span className="mono">{r.name}</span> <span className={`role role-${r.kind}`}>{t(`model.kind.${r.kind}`)}</span>
+                <span title={r.name}>{learnerName(t, r.name)}</span> <span className={`role role-${r.kind}`}>{t(`model.kind.${r.kind}`)}</span>
               </th>
               {columns.map((m) => {
                 const [low, high] = [r.values[`${m}_low`], r.values[`${m}_high`]]
@@ -102,7 +110,7 @@ function Calibration({ c }: { c: Card }) {
       nameTextStyle: { color: color.inkSoft },
       axisLabel: { color: color.inkSoft, formatter: (x: number) => text(x), hideOverlap: true },
       splitLine: { lineStyle: { color: color.line } },
-      splitNumber: 4,
+      ...(churn ? { interval: 0.25 } : { splitNumber: 4 }),
     })
     return {
       grid: { left: 34, right: 16, top: 12, bottom: 28, containLabel: true },
@@ -259,7 +267,7 @@ export default function Models() {
                               {c.version}
                             </th>
                             <td>
-                              {c.learner} · {t(`model.${c.target}`)}
+                              {learnerName(t, c.learner)} · {t(`model.${c.target}`)}
                             </td>
                             <td className="num">
                               <Num x={c.target === 'churn' ? c.metrics.auc : c.metrics.ngini} format={(x) => f.number(x, 4)} />

@@ -2,7 +2,7 @@ import { ArrowDownOutlined, ArrowLeftOutlined, ArrowUpOutlined } from '@ant-desi
 import { Alert } from 'antd'
 import { Link, useParams } from 'react-router'
 import { api, type User } from '../api'
-import { Figure, Meter, PageHead, Section, StageTag } from '../components/Parts'
+import { Figure, PageHead, Section, StageTag } from '../components/Parts'
 import { Load, Num } from '../components/State'
 import { useFormats } from '../context'
 import { useLoad, useTitle } from '../hooks'
@@ -15,6 +15,8 @@ const groups: { key: Key; test: RegExp }[] = [
   { key: 'user.features.time', test: /^(recency|tenure|T$|ipt)/ },
   { key: 'user.features.visits', test: /^(sessions_|active_days|inactive)/ },
 ]
+/** A feature that is a number, or null. */
+const real = (x: number | string | null | undefined) => (typeof x === 'number' ? x : null)
 const moneyFeature = /^(revenue_|aov|max_order|monetary|refunds_)/
 const shareFeature = /_share(_|$)/
 
@@ -22,7 +24,7 @@ const shareFeature = /_share(_|$)/
 function Features({ u }: { u: User }) {
   const { t } = useText()
   const f = useFormats()
-  const all = Object.entries(u.features ?? {})
+  const all = Object.entries(u.features ?? {}).sort(([a], [b]) => a.localeCompare(b, 'en', { numeric: true }))
   if (all.length === 0) return <p className="quiet">{t('user.features.none')}</p>
   const groupOf = (name: string) => groups.find((g) => g.test.test(name))?.key ?? ('user.features.other' as Key)
   const keys: Key[] = [...groups.map((g) => g.key), 'user.features.other']
@@ -87,17 +89,14 @@ export default function UserPage() {
                 }
               />
               {u.opted_out && <Alert type="warning" showIcon title={t('user.optedOut')} description={t('user.optedOut.help')} />}
-              <section className="figures" aria-label={t('user.title', { id: u.user_id })}>
+              <section className="figures four" aria-label={t('user.title', { id: u.user_id })}>
                 <Figure
                   label={t('user.risk')}
                   help={t('cust.risk.help')}
-                  value={<Num x={s.churn_risk} reason="no_model" format={(x) => f.percent(x, { digits: 0 })} />}
+                  value={<Num x={s.churn_risk} reason="no_model" format={(x) => f.risk(x)} />}
                   note={
                     typeof s.churn_risk === 'number' && (
                       <>
-                        <Meter share={s.churn_risk} color="#b65b48">
-                          {''}
-                        </Meter>
                         {typeof s.churn_decile === 'number' && t('user.risk.decile', { decile: s.churn_decile })}
                       </>
                     )
@@ -114,6 +113,8 @@ export default function UserPage() {
                     </>
                   }
                 />
+                <Figure label={t('users.col.revenue')} value={<Num x={real(u.features?.revenue_all)} format={(x) => f.money(x)} />} note={typeof u.features?.orders_all === 'number' && `${t('users.col.orders')} ${f.number(u.features.orders_all, 0)}`} />
+                <Figure label={t('users.col.recency')} value={<Num x={real(u.features?.recency_days)} format={(x) => f.ago(x)} />} />
               </section>
               <div className="two">
                 <Section title={t('user.reasons')}>

@@ -1,4 +1,4 @@
-import { ArrowLeftOutlined, LeftOutlined, RightOutlined, SearchOutlined } from '@ant-design/icons'
+import { ArrowLeftOutlined, LeftOutlined, RightOutlined } from '@ant-design/icons'
 import { Button, Input, Select } from 'antd'
 import { useEffect, useState } from 'react'
 import { Link, useSearchParams } from 'react-router'
@@ -32,7 +32,7 @@ function Row({ s }: { s: Score }) {
         <StageTag stage={s.stage} />
       </td>
       <td>
-        <Num x={s.churn_risk} reason="no_model" format={(x) => <Meter share={x} color="#b65b48">{f.percent(x, { digits: 0 })}</Meter>} />
+        <Num x={s.churn_risk} reason="no_model" format={(x) => <Meter share={x} color="#b65b48">{f.risk(x)}</Meter>} />
       </td>
       <td className="num">
         <Num x={s.ltv} reason="no_model" format={(x) => <b>{f.money(x)}</b>} />
@@ -46,7 +46,7 @@ function Row({ s }: { s: Score }) {
         ))}
       </td>
       <td className="num">
-        <Num x={s.recency_days} format={(x) => t('users.recency', { days: f.number(x, 0) })} />
+        <Num x={s.recency_days} format={(x) => f.ago(x)} />
         <span className="quiet small block">
           <Num x={s.orders_all} format={(x) => `${t('users.col.orders')} ${f.number(x, 0)}`} />
         </span>
@@ -88,7 +88,7 @@ export default function Users() {
       </Link>
       <PageHead title={t('users.title')} lead={load.data && t('users.total', { total: f.number(load.data.total, 0) })} eyebrow={load.data && <span>{t('cust.asOf', { date: f.day(load.data.as_of) })}</span>} />
       <div className="filters">
-        <Input.Search allowClear prefix={<SearchOutlined />} placeholder={t('users.search')} aria-label={t('users.search')} value={typed} onChange={(e) => setTyped(e.target.value)} onSearch={(v) => set('q', v.trim())} />
+        <Input.Search allowClear placeholder={t('users.search')} aria-label={t('users.search')} value={typed} onChange={(e) => setTyped(e.target.value)} onSearch={(v) => set('q', v.trim())} />
         <Select aria-label={t('users.stage')} value={stage} onChange={(v) => set('stage', v)} options={[{ value: '', label: t('users.stage.all') }, ...stages.map((s) => ({ value: s, label: stageName(t, s) }))]} />
         <Select aria-label={t('users.sort')} value={sort} onChange={(v) => set('sort', v)} options={sorts.map((s) => ({ value: s.value, label: t(s.key) }))} />
       </div>

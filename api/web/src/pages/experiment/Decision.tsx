@@ -1,11 +1,11 @@
-import type { Experiment, Results } from '../../api'
+import type { Results } from '../../api'
 import { ActionTag } from '../../components/Parts'
 import { useFormats } from '../../context'
 import { useText } from '../../i18n'
 import { say } from '../../words'
 
 /** The one sentence that says what to do; numbers follow below. */
-export function Decision({ r }: { e: Experiment; r: Results }) {
+export function Decision({ r }: { r: Results }) {
   const { t, lang } = useText()
   const f = useFormats()
   const d = r.decision
@@ -17,7 +17,6 @@ export function Decision({ r }: { e: Experiment; r: Results }) {
       <ActionTag action={d.action} />
       <p className="decision-text">{say(lang, d.text)}</p>
       <p className="decision-foot">
-        {typeof d.days_left === 'number' && d.days_left > 0 && d.action === 'keep_running' && <strong>{t('exp.daysLeft', { days: f.number(Math.ceil(d.days_left), 0) })}</strong>}
         <span>{t('exp.units', { exposed: f.number(r.source.exposed, 0), matured: f.number(r.source.matured, 0) })}</span>
         {r.source.as_of && <span>{t('exp.dataAsOf', { date: f.day(r.source.as_of) })}</span>}
       </p>

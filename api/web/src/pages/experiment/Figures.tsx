@@ -38,6 +38,13 @@ export function Figures({ e, r, variant, defs }: { e: Experiment; r: Results; va
               {x.rel_effect !== null && x.rel_low !== null && x.rel_high !== null
                 ? t('fig.interval', { level, low: f.percent(x.rel_low, { signed: true }), high: f.percent(x.rel_high, { signed: true }) })
                 : x.effect_low !== null && x.effect_high !== null && t('fig.interval', { level, low: f.delta(unit, x.effect_low), high: f.delta(unit, x.effect_high) })}
+              {x.effect_low === null && x.effect !== null && x.fixed?.effect_low != null && x.fixed.effect_high != null && (
+                <>
+                  {t('ghost.note', { low: f.delta(unit, x.fixed.effect_low), high: f.delta(unit, x.fixed.effect_high) })}
+                  <Interval axis={axisOf([x.fixed.effect_low, x.fixed.effect_high])} value={x.effect} low={x.fixed.effect_low} high={x.fixed.effect_high} tone="ghost"
+                    label={t('ghost.note', { low: f.delta(unit, x.fixed.effect_low), high: f.delta(unit, x.fixed.effect_high) })} />
+                </>
+              )}
               {x.effect !== null && x.effect_low !== null && x.effect_high !== null && (
                 <Interval axis={axisOf([x.effect_low, x.effect_high])} value={x.effect} low={x.effect_low} high={x.effect_high} tone={tone}
                   label={t('res.interval.aria', { metric: name, variant, effect: f.delta(unit, x.effect), low: f.delta(unit, x.effect_low), high: f.delta(unit, x.effect_high) })} />

@@ -51,10 +51,14 @@ export function ResultsTable({ e, r, defs }: { e: Experiment; r: Results; defs: 
           const unit = unitOf(x)
           const name = metricName(t, lang, x.metric, defs)
           const relative = scale === 'relative' && x.rel_effect !== null
-          const [value, low, high] = relative ? [x.rel_effect, x.rel_low, x.rel_high] : [x.effect, x.effect_low, x.effect_high]
+          const [value, ownLow, ownHigh] = relative ? [x.rel_effect, x.rel_low, x.rel_high] : [x.effect, x.effect_low, x.effect_high]
+          // Before the first look of a sequential plan only the fixed-horizon interval is known: it is drawn dashed, on the metric's own scale.
+          const ghost = x.effect_low === null && x.fixed?.effect_low != null && x.fixed.effect_high != null && x.effect !== null
+          const [low, high] = ghost ? [x.fixed?.effect_low ?? null, x.fixed?.effect_high ?? null] : [ownLow, ownHigh]
           const show = (v: number) => (relative ? f.percent(v, { signed: true }) : f.delta(unit, v))
           const lower = x.direction === 'down'
-          const tone = toneOf(low, high, lower)
+          const tone = ghost ? 'ghost' : toneOf(low, high, lower)
+          const bound = (v: number) => (ghost ? f.delta(unit, v) : show(v))
           const guard = e.metrics.guardrails?.find((g) => g.metric === x.metric)
           const p = x.p_adjusted ?? x.p_value
           return (
@@ -80,11 +84,11 @@ export function ResultsTable({ e, r, defs }: { e: Experiment; r: Results; defs: 
               <span role="cell" className="interval-cell">
                 {value !== null && low !== null && high !== null ? (
                   <>
-                    <Interval axis={relative ? shared : axisOf([low, high])} value={value} low={low} high={high} tone={tone}
-                      margin={relative && guard ? (lower ? guard.margin : -guard.margin) : null}
-                      label={t('res.interval.aria', { metric: name, variant: x.variant, effect: show(value), low: show(low), high: show(high) })} />
+                    <Interval axis={relative && !ghost ? shared : axisOf([low, high])} value={ghost ? (x.effect ?? 0) : value} low={low} high={high} tone={tone}
+                      margin={relative && !ghost && guard ? (lower ? guard.margin : -guard.margin) : null}
+                      label={t('res.interval.aria', { metric: name, variant: x.variant, effect: show(value), low: bound(low), high: bound(high) })} />
                     <span className="quiet small block center">
-                      {show(low)} … {show(high)}
+                      {bound(low)} … {bound(high)}
                     </span>
                   </>
                 ) : (
@@ -94,11 +98,12 @@ export function ResultsTable({ e, r, defs }: { e: Experiment; r: Results; defs: 
               <span role="cell" className="num" data-label={t('res.col.p')}>
                 <Short x={p} format={(v) => f.p(v)} />
               </span>
-              <Notes x={x} unit={unit} />
+              <Notes x={x} unit={unit} r={r} />
             </div>
           )
         })}
       </div>
+      {rows.some((x) => x.effect_low === null && x.fixed?.effect_low != null) && <p className="quiet small">{t('res.ghost')}</p>}
     </Section>
   )
 }
@@ -119,18 +124,21 @@ function Short({ x, format }: { x: number | null | undefined; format: (x: number
 }
 
 /** What a reader should know about one row, in small type below it. */
-function Notes({ x, unit }: { x: Effect; unit: Unit }) {
+function Notes({ x, unit, r }: { x: Effect; unit: Unit; r: Results }) {
   const { t } = useText()
   const f = useFormats()
   const notes: string[] = []
   if (typeof x.p_adjusted === 'number' && typeof x.p_value === 'number' && x.p_adjusted !== x.p_value) notes.push(t('res.adjusted'))
   if (typeof x.variance_reduction === 'number' && x.variance_reduction >= 0.005) notes.push(t('res.reduction', { share: f.percent(x.variance_reduction) }))
   const fixed = x.fixed
-  if (fixed && fixed.effect_low !== null && fixed.effect_high !== null && fixed.p_value !== null)
+  if (fixed && x.effect_low !== null && fixed.effect_low !== null && fixed.effect_high !== null && fixed.p_value !== null)
     notes.push(t('res.fixed', { low: f.delta(unit, fixed.effect_low), high: f.delta(unit, fixed.effect_high), p: f.p(fixed.p_value) }))
   const exact = x.exact
   if (exact && exact.low !== null && exact.high !== null && exact.p_value !== null)
     notes.push(t('res.exact', { low: f.delta(unit, exact.low), high: f.delta(unit, exact.high), p: f.p(exact.p_value) }))
+  const known = r.sensitivity?.find((s) => s.metric === x.metric && s.variant === x.variant && s.choice === 'adjusted')
+  if (known && known.effect !== null && known.effect_low !== null && known.effect_high !== null)
+    notes.push(t('res.known', { effect: f.delta(unit, known.effect), low: f.delta(unit, known.effect_low), high: f.delta(unit, known.effect_high) }))
   if (notes.length === 0) return null
   return (
     <span role="cell" className="notes quiet small">
