@@ -13,10 +13,10 @@ BINARY      := bin/perennial
 # Packages whose code runs on several goroutines: they are tested once more under the race detector.
 CONCURRENT  := ./features/lake/ ./api/ ./experiments/...
 
-.PHONY: help setup build warm web demo test check vet fmt lint unit race web-test e2e demo-data notebooks fuzz bench golden clean
+.PHONY: help setup build warm web demo test check vet fmt lint unit race web-test e2e demo-data notebooks fuzz bench bench-assign bench-models golden clean
 
 help: ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## check what a build needs; install what Debian has, name the rest
 	@.ci/setup build
@@ -106,6 +106,18 @@ fuzz: ## each fuzz target for FUZZTIME (20s)
 COUNT := 6
 bench: ## benchmarks, COUNT (6) times, for benchstat
 	go test -run '^$$' -bench . -benchmem -count $(COUNT) $$(grep -rlE '^func Benchmark' --include='*_test.go' . | xargs -n 1 dirname | sort -u)
+
+bench-assign: build ## server CPU per evaluation against a net/http floor (wrk; PEER=path of GO Feature Flag's relay proxy adds it)
+	python3 api/testdata/bench_assign.py $(BINARY) $(if $(PEER),--peer $(PEER))
+
+bench-models: build/peers/.installed ## our boosting against LightGBM, XGBoost and scikit-learn on the same tables
+	for rows in 50000 200000; do build/peers/bin/python models/gbdt/testdata/bench_peers.py --rows $$rows; done
+
+build/peers/.installed:
+	@rm -rf build/peers && mkdir -p build
+	python3 -m venv build/peers
+	build/peers/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 scikit-learn==1.9.1 lightgbm==4.7.0 xgboost==3.2.0
+	@touch $@
 
 golden: ## rewrite golden texts; read the difference before you commit it
 	@packages=$$(grep -rlE 'flag\.Bool\("rewrite"' --include='*_test.go' . | xargs -r -n 1 dirname | sort -u); \
