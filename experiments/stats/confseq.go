@@ -39,23 +39,12 @@ func (s Sequence) OneSidedMultiplier(n float64) float64 {
 	return math.Sqrt((r + 1) / r * 2 * math.Log1p(math.Exp(0.5*math.Log1p(r)-math.Log(2*s.Alpha))))
 }
 
-// OneSidedP returns the smallest level at which z standard errors above the null exclude it, within [1e-9, 0.4999]; 0.4999 also stands
-// for "not at all" and is returned as 1.
+// OneSidedP returns the p-value, valid at every look, of z standard errors above the null: the level at which OneSidedMultiplier, with the
+// tuning of this sequence's own level, is z. It is 1 for z <= 0.
 func (s Sequence) OneSidedP(z, n float64) float64 {
-	lo, hi := math.Log(1e-9), math.Log(0.4999)
-	out := func(level float64) bool { return z > (Sequence{level, s.Tuning}).OneSidedMultiplier(n) }
-	if !out(math.Exp(hi)) {
+	if z <= 0 {
 		return 1
 	}
-	if out(math.Exp(lo)) {
-		return math.Exp(lo)
-	}
-	for range 60 {
-		if mid := (lo + hi) / 2; out(math.Exp(mid)) {
-			hi = mid
-		} else {
-			lo = mid
-		}
-	}
-	return math.Exp(hi)
+	r := n * Sequence{Alpha: math.Min(2*s.Alpha, 0.999), Tuning: s.Tuning}.rho2()
+	return math.Min(1, math.Sqrt(r+1)/(2*math.Expm1(z*z*r/(2*(r+1)))))
 }

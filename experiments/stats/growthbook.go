@@ -165,7 +165,7 @@ func ExpectedLoss(mean, sd float64) (ifKept, ifShipped float64) {
 	gain := func(z float64) float64 {
 		if z < -12 {
 			u := 1 / (z * z)
-			return NormalPDF(z) * u * (1 - u*(3-u*(15-u*105)))
+			return NormalPDF(z) * u * (1 - u*(3-u*(15-u*(105-u*945))))
 		}
 		return NormalPDF(z) + z*NormalCDF(z)
 	}
