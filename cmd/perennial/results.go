@@ -42,7 +42,7 @@ func (r *results) Results(ctx context.Context, key string, q api.ResultsQuery) (
 }
 
 func (r *results) document(ctx context.Context, key string, q api.ResultsQuery) (*experiments.Results, error) {
-	asOf := r.a.Now()
+	asOf := r.a.Known()
 	if q.Until != "" {
 		day, err := features.ParseDay(q.Until)
 		if err != nil {
@@ -104,7 +104,7 @@ func ofMetric(doc *experiments.Results, metric string) *experiments.Results {
 
 // Look records the next look of a group-sequential experiment, as of now, and returns its document.
 func (r *results) Look(ctx context.Context, key string) (any, error) {
-	return r.record(ctx, key, r.a.Now())
+	return r.record(ctx, key, r.a.Known())
 }
 
 func (r *results) record(ctx context.Context, key string, asOf time.Time) (*experiments.Results, error) {
@@ -151,7 +151,7 @@ func (r *results) night(ctx context.Context) (int, error) {
 		if e.Status != experiments.Running || (e.Plan.Inference != "" && e.Plan.Inference != experiments.GST) {
 			continue
 		}
-		_, err := r.record(ctx, e.Key, r.a.Now())
+		_, err := r.record(ctx, e.Key, r.a.Known())
 		var nothing *experiments.InvalidError
 		switch {
 		case err == nil:

@@ -41,7 +41,7 @@ type experimentLookCmd struct {
 // Run records a look and prints it.
 func (c experimentLookCmd) Run(ctx context.Context, a *App) error {
 	return a.withResults(ctx, func(r *results) error {
-		doc, err := r.record(ctx, c.Key, a.Now())
+		doc, err := r.record(ctx, c.Key, a.Known())
 		if err != nil {
 			return err
 		}
