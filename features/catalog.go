@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -187,7 +188,6 @@ type Catalog struct {
 	PopText    string
 	Stage      StageRules
 	byName     map[string]int
-	source     []string
 }
 
 // Get returns the feature of a name.
@@ -311,4 +311,75 @@ func distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
+}
+
+// Source says in one line where a feature comes from.
+func (f *Feature) Source() string {
+	switch {
+	case f.Stage:
+		return "stage rules over " + strings.Join(stageInputs, ", ")
+	case f.Measure == nil:
+		return f.Text
+	}
+	m := f.Measure
+	what := string(m.Agg)
+	if m.Field != "" {
+		what += " of " + m.Field
+	}
+	events := "everything she does"
+	if len(m.Events) > 0 {
+		events = strings.Join(m.Events, " or ")
+	}
+	text := what + " over " + events
+	for _, column := range slices.Sorted(maps.Keys(m.Where)) {
+		text += fmt.Sprintf(" where %s is %s", column, strings.Join(m.Where[column], " or "))
+	}
+	for _, part := range [][2]string{{m.Positive, " with %s > 0"}, {m.Has, " with %s"}, {m.Lacks, " without %s"}} {
+		if part[0] != "" {
+			text += fmt.Sprintf(part[1], part[0])
+		}
+	}
+	switch {
+	case f.Days == 0 && f.Offset == 0:
+		return text + ", all time"
+	case f.Days == 0:
+		return fmt.Sprintf("%s, until %d days before the cut", text, f.Offset)
+	case f.Offset == 0:
+		return fmt.Sprintf("%s, last %d days", text, f.Days)
+	}
+	return fmt.Sprintf("%s, %d days that end %d days before the cut", text, f.Days, f.Offset)
+}
+
+// Near suggests a feature whose name differs little from a wrong one, as the end of a sentence, or "".
+func (c *Catalog) Near(name string) string { return near(name, slices.Collect(maps.Keys(c.byName))) }
+
+// Only returns the catalog narrowed to one column and what it and the population stand on.
+func (c *Catalog) Only(name string) *Catalog {
+	need := map[string]bool{}
+	var visit func(string)
+	visit = func(n string) {
+		f, ok := c.Get(n)
+		if !ok || need[n] {
+			return
+		}
+		need[n] = true
+		for _, u := range c.Uses(f) {
+			visit(u)
+		}
+	}
+	visit(name)
+	c.Population.walk(func(e *Expr) {
+		if e.Op == OpRef {
+			visit(e.Ref)
+		}
+	})
+	only := &Catalog{Population: c.Population, PopText: c.PopText, Stage: c.Stage, byName: map[string]int{}}
+	for i := range c.Features {
+		if f := c.Features[i]; need[f.Name] {
+			f.Hidden = f.Name != name
+			only.byName[f.Name] = len(only.Features)
+			only.Features = append(only.Features, f)
+		}
+	}
+	return only
 }

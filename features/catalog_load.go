@@ -123,7 +123,6 @@ func (l *loader) read(source []byte) error {
 	if f.Population != "" {
 		l.catalog.PopText, l.pop = f.Population, place{tree, "$.population", "population"}
 	}
-	l.catalog.source = append(l.catalog.source, string(source))
 	return errors.Join(l.faults...)
 }
 

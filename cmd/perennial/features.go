@@ -16,7 +16,9 @@ import (
 )
 
 type featuresCmd struct {
-	Build featuresBuildCmd `cmd:"" default:"withargs" help:"Build the features of every user as of a date."`
+	Build   featuresBuildCmd   `cmd:"" default:"withargs" help:"Build the features of every user as of a date."`
+	List    featuresListCmd    `cmd:"" help:"Every feature of the catalog, with name, unit and meaning."`
+	Explain featuresExplainCmd `cmd:"" help:"What a feature means, what it stands on, and its SQL."`
 }
 
 type featuresBuildCmd struct {

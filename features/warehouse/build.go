@@ -126,3 +126,8 @@ func number(v driver.Value) (float64, error) {
 	}
 	return 0, fmt.Errorf("a %T is no number", v)
 }
+
+// FeatureSQL is the statement of a catalog for one cut in a dialect, over the relation `events`, for readers and for golden texts.
+func FeatureSQL(c *features.Catalog, d Dialect, shop features.Shop, asOf features.Day) string {
+	return (&query{p: compile(c), d: d, shop: shop, cuts: []features.Day{asOf}}).text()
+}

@@ -189,7 +189,7 @@ func (q *query) text() string {
 			columns[i] = t.merge(q.d, t.name, "") + " AS " + t.name
 		}
 	}
-	add("daily", "SELECT "+key+", "+day+" AS day, "+strings.Join(columns, ",\n  ")+"\n "+rows(source)+" GROUP BY "+key+", "+day)
+	add("daily", "SELECT "+key+", "+day+" AS day"+prefixed(columns)+"\n "+rows(source)+" GROUP BY "+key+", "+day)
 
 	for _, g := range q.p.groups {
 		firsts := ""
