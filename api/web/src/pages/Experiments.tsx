@@ -50,13 +50,16 @@ function EffectChip({ e, result, defs }: { e: Experiment; result: Shown; defs: M
   const name = metricName(t, lang, x.metric, defs)
   const unit = metricUnit(x.metric, x.kind, defs?.find((d) => d.key === x.metric)?.field)
   const text = x.rel_effect !== null ? f.percent(x.rel_effect, { signed: true }) : f.delta(unit, x.effect)
-  const tone = toneOf(x.effect_low, x.effect_high)
+  // Before the first look of a sequential plan only the fixed-horizon interval is known: it is drawn dashed.
+  const ghost = x.effect_low === null
+  const [low, high] = ghost ? [x.fixed?.effect_low ?? null, x.fixed?.effect_high ?? null] : [x.effect_low, x.effect_high]
+  const tone = ghost ? 'open' : toneOf(low, high, x.direction === 'down')
   return (
     <div className="chip-effect">
       <span className={`chip ${tone}`}>{text}</span>
-      {x.effect_low !== null && x.effect_high !== null && (
-        <Interval axis={axisOf([x.effect_low, x.effect_high])} value={x.effect} low={x.effect_low} high={x.effect_high} tone={tone}
-          label={t('res.interval.aria', { metric: name, variant: x.variant, effect: f.delta(unit, x.effect), low: f.delta(unit, x.effect_low), high: f.delta(unit, x.effect_high) })} />
+      {low !== null && high !== null && (
+        <Interval axis={axisOf([low, high])} value={x.effect} low={low} high={high} tone={ghost ? 'ghost' : tone}
+          label={t('res.interval.aria', { metric: name, variant: x.variant, effect: f.delta(unit, x.effect), low: f.delta(unit, low), high: f.delta(unit, high) })} />
       )}
       <span className="quiet small">
         {name} · {say(lang, e.variants.find((v) => v.key === x.variant)?.name) || x.variant}

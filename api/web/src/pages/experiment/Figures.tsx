@@ -24,6 +24,8 @@ export function Figures({ e, r, variant, defs }: { e: Experiment; r: Results; va
   const verdict = r.srm?.verdict ?? ''
   const srmP = r.srm ? (r.srm.sequential_p ?? r.srm.p_value) : null
   const good = tone === 'open' ? 'plain' : tone
+  const fixed = x?.metric === 'profit' ? x.fixed : null
+  const ghost = fixed && fixed.effect_low !== null && fixed.effect_high !== null ? t('ghost.note', { low: f.money(fixed.effect_low, true), high: f.money(fixed.effect_high, true) }) : null
   const profitTone = profit ? toneOf(profit.low, profit.high) : 'open'
   return (
     <section className="figures" aria-label={t('exp.vs', { variant, control: e.control })}>
@@ -59,7 +61,7 @@ export function Figures({ e, r, variant, defs }: { e: Experiment; r: Results; va
           help={t('fig.profit.help')}
           tone={profitTone === 'open' ? 'plain' : profitTone}
           value={<Num x={profit.per_unit} reason={profit.reason} format={(v) => f.money(v, true)} />}
-          note={profit.low !== null && profit.high !== null ? t('fig.interval', { level, low: f.money(profit.low, true), high: f.money(profit.high, true) }) : null}
+          note={profit.low !== null && profit.high !== null ? t('fig.interval', { level, low: f.money(profit.low, true), high: f.money(profit.high, true) }) : ghost}
         />
       )}
       {profit && (
