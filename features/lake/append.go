@@ -142,6 +142,7 @@ func (l *Lake) commit(j *journal, f *flight, events []features.Event, places []i
 			return err
 		}
 	}
+	l.disk.wrote(len(record) + len(views))
 	if err := b.Commit(pebble.Sync); err != nil {
 		return err
 	}
