@@ -170,17 +170,17 @@ func (v evidence) shipOrHold(a armEvidence) Decision {
 	zh, en := v.size(a)
 	switch {
 	case v.shortRun:
-		return v.goOn("short_run", Text{fmt.Sprintf("“%s”目前领先（%s），但进组还不满 7 天，请至少跑满一周再定。", v.name(a.variant).ZH, zh),
-			fmt.Sprintf("%s leads (%s), but enrolment spans fewer than 7 days: let a full week pass.", v.name(a.variant).EN, en)})
+		return v.goOn("short_run", Text{fmt.Sprintf("“%s”目前领先：%s；但进组还不满 7 天，请至少跑满一周再定。", v.name(a.variant).ZH, zh),
+			fmt.Sprintf("%s leads: it %s. But enrolment spans fewer than 7 days: let a full week pass.", v.name(a.variant).EN, en)})
 	case len(a.unproven) > 0:
-		return v.goOn("guardrail_open", Text{fmt.Sprintf("“%s”目前领先（%s），但护栏指标 %s 还不能确认没有变差。", v.name(a.variant).ZH, zh, strings.Join(a.unproven, "、")),
-			fmt.Sprintf("%s leads (%s), but the guardrail %s is not yet shown to be unharmed.", v.name(a.variant).EN, en, strings.Join(a.unproven, ", "))})
+		return v.goOn("guardrail_open", Text{fmt.Sprintf("“%s”目前领先：%s；但护栏指标 %s 还不能确认没有变差。", v.name(a.variant).ZH, zh, strings.Join(a.unproven, "、")),
+			fmt.Sprintf("%s leads: it %s. But the guardrail %s is not yet shown to be unharmed.", v.name(a.variant).EN, en, strings.Join(a.unproven, ", "))})
 	case a.smallClash:
 		return v.goOn("small_count", Text{fmt.Sprintf("“%s”目前领先，但次数太少，小样本检验并不支持，请再等等。", v.name(a.variant).ZH),
 			fmt.Sprintf("%s leads, but the counts are so small that the exact test disagrees: wait.", v.name(a.variant).EN)})
 	case a.refunds:
-		return v.goOn("refunds_open", Text{fmt.Sprintf("“%s”目前领先（%s），但退款还没到期；按目前较差一组的退款率，结论可能会变。", v.name(a.variant).ZH, zh),
-			fmt.Sprintf("%s leads (%s), but refunds are still open and, at the worse arm's refund share, could turn this.", v.name(a.variant).EN, en)})
+		return v.goOn("refunds_open", Text{fmt.Sprintf("“%s”目前领先：%s；但退款还没到期；按目前较差一组的退款率，结论可能会变。", v.name(a.variant).ZH, zh),
+			fmt.Sprintf("%s leads: it %s. But refunds are still open and, at the worse arm's refund share, could turn this.", v.name(a.variant).EN, en)})
 	}
 	sound := Text{"样本比例正常。", "The split is as planned."}
 	return v.say(Ship, "better", a.variant, fmt.Sprintf("建议全量“%s”：它%s。%s", v.name(a.variant).ZH, zh, sound.ZH),
@@ -235,6 +235,15 @@ func (v evidence) goOn(code string, why Text) Decision {
 		why = Text{fmt.Sprintf("继续：%d 个用户走完了观察窗，目前还看不出差别%s。", v.matured, v.leader().ZH),
 			fmt.Sprintf("Keep running: %d units have matured and no difference is shown yet%s.", v.matured, v.leader().EN)}
 	}
+	if code == "open" {
+		for _, a := range v.arms {
+			if a.worse(v.lower) && len(v.arms) > 1 && v.mayDecide {
+				zh, en := v.size(a)
+				why.ZH += fmt.Sprintf("“%s”%s，可以先停掉这一组。", v.name(a.variant).ZH, zh)
+				why.EN += fmt.Sprintf(" %s %s; that arm can be stopped.", v.name(a.variant).EN, en)
+			}
+		}
+	}
 	if v.daysLeft != nil && *v.daysLeft > 0 {
 		why.ZH += fmt.Sprintf("大约还要 %d 天。", *v.daysLeft)
 		why.EN += fmt.Sprintf(" About %d more days.", *v.daysLeft)
@@ -269,9 +278,9 @@ func (v evidence) say(action, code, variant, zh, en string) Decision {
 
 func (v evidence) name(variant string) Text {
 	if n, ok := v.names[variant]; ok && n.ZH != "" && n.EN != "" {
-		return n
+		return Text{n.ZH, "“" + n.EN + "”"}
 	}
-	return Text{variant, variant}
+	return Text{variant, "“" + variant + "”"}
 }
 
 // size says the effect of a variant against the control in words, with its deciding interval.
