@@ -510,7 +510,9 @@ var jsonType = []string{"application/json"}
 func send(c *gin.Context, status int, body []byte) {
 	h := c.Writer.Header()
 	h["Content-Type"] = jsonType
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	if len(body) > 2000 { // net/http counts short ones itself
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
 	c.Status(status)
 	c.Writer.Write(body)
 }

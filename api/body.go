@@ -39,7 +39,9 @@ func bound(c *gin.Context, limit int64) *Problem {
 		c.Header("Connection", "close")
 		return problemOf(&http.MaxBytesError{Limit: limit})
 	}
-	r.Body = http.MaxBytesReader(c.Writer, r.Body, limit)
+	if r.ContentLength < 0 { // net/http itself ends a body at its Content-Length
+		r.Body = http.MaxBytesReader(c.Writer, r.Body, limit)
+	}
 	switch coding := r.Header.Get("Content-Encoding"); strings.ToLower(coding) {
 	case "", "identity":
 	case "gzip", "x-gzip":

@@ -74,7 +74,10 @@ func (s *Server) enter(method, path string, d doorway) gin.HandlerFunc {
 			}
 		}()
 		h := c.Writer.Header()
-		h["X-Content-Type-Options"], h["Referrer-Policy"], h["X-Frame-Options"] = noSniff, sameReferrer, noFrames
+		h["X-Content-Type-Options"] = noSniff
+		if !d.hot || d.page {
+			h["Referrer-Policy"], h["X-Frame-Options"] = sameReferrer, noFrames
+		}
 		if d.cors {
 			s.allowOrigin(c)
 		}
@@ -120,15 +123,19 @@ var (
 // allowOrigin sends the CORS headers of a configured origin. Credentials are never allowed: cookies do not count on these routes.
 func (s *Server) allowOrigin(c *gin.Context) {
 	h := c.Writer.Header()
-	if s.cors == nil {
-		h["Access-Control-Allow-Origin"] = corsAny
-	} else {
+	if s.cors != nil {
 		h["Vary"] = varyOrigin
-		origin := c.GetHeader("Origin")
-		if !s.cors[origin] {
-			return
-		}
-		h.Set("Access-Control-Allow-Origin", origin)
+	}
+	origin := c.Request.Header["Origin"]
+	switch {
+	case len(origin) == 0: // no browser
+		return
+	case s.cors == nil:
+		h["Access-Control-Allow-Origin"] = corsAny
+	case s.cors[origin[0]]:
+		h["Access-Control-Allow-Origin"] = origin[:1]
+	default:
+		return
 	}
 	h["Access-Control-Expose-Headers"] = corsExposed
 	if c.Request.Method == http.MethodOptions {

@@ -10,7 +10,7 @@ import (
 	"perennial/experiments"
 )
 
-// The hot doors read their bodies with this scanner instead of reflection. It runs over bytes that json.Valid has accepted, so it only has to find
+// The hot doors read their bodies with this scanner instead of reflection. It runs over bytes that wellFormed has accepted, so it only has to find
 // its way, never to judge. Duplicate members count as in encoding/json: the last one wins.
 
 // scanner walks valid JSON.
@@ -21,7 +21,7 @@ type scanner struct {
 
 // valid checks a body once; the scanner relies on it.
 func valid(body []byte) *Problem {
-	if json.Valid(body) {
+	if wellFormed(body) {
 		return nil
 	}
 	var v any
