@@ -34,6 +34,13 @@ type (
 		Strategies     []strategy   `json:"strategies"`
 		Variants       []variant    `json:"variants"`
 		Dependencies   []dependency `json:"dependencies,omitempty"`
+		Perennial      *extra       `json:"perennial,omitempty"`
+	}
+	// extra is what our own client needs for exposures; SDKs ignore fields that they do not know.
+	extra struct {
+		AllocationRevision int64    `json:"allocationRevision"`
+		Forced             int      `json:"forced"`            // so many strategies come first and hold for forced units only
+		Default            *Payload `json:"default,omitempty"` // the control's payload, for units without a variant
 	}
 	strategy struct {
 		Name        string            `json:"name"`
@@ -110,6 +117,7 @@ func encodeFeature(s *experiments.Snapshot, key, specVersion string, parents map
 		return feature{}, false
 	}
 	f := feature{Name: key, Type: "experiment", Enabled: true, Project: "default", ImpressionData: true, Strategies: forcedStrategies(e), Variants: []variant{}}
+	f.Perennial = &extra{e.AllocationRevision, len(f.Strategies), payloadOf(e, e.Control)}
 	running := e.Status == experiments.Running
 	if running {
 		f.Strategies = append(f.Strategies, main)

@@ -9,34 +9,37 @@ import (
 // Disabled is the name of the variant of a flag that has none for this context.
 const Disabled = "disabled"
 
-// Result is the answer for one flag. Variant is nil when the flag is off or has no variants.
+// Result is the answer for one flag. Variant is nil when the flag is off or has no variants; Strategy is the index of the strategy that holds, -1 when none does.
 type Result struct {
-	Enabled bool
-	Variant *Variant
+	Enabled  bool
+	Variant  *Variant
+	Strategy int
 }
+
+var off = Result{Strategy: -1}
 
 // Evaluate answers one flag; an unknown one is off. A flag is on when it is enabled, its parents are as it wants them and one of its strategies (or none is there)
 // holds; the first strategy that holds gives the variants, else the flag does.
 func (d *Document) Evaluate(name string, c *Context) Result {
 	f, ok := d.features[name]
 	if !ok {
-		return Result{}
+		return off
 	}
 	for _, p := range f.parents {
 		parent, ok := d.features[p.feature]
 		if !ok || len(parent.parents) > 0 { // one level only
-			return Result{}
+			return off
 		}
 		r := d.evaluate(parent, c)
 		if r.Enabled != p.enabled {
-			return Result{}
+			return off
 		}
 		got := Disabled
 		if r.Variant != nil {
 			got = r.Variant.Name
 		}
 		if len(p.variants) > 0 && !slices.Contains(p.variants, got) {
-			return Result{}
+			return off
 		}
 	}
 	return d.evaluate(f, c)
@@ -45,10 +48,10 @@ func (d *Document) Evaluate(name string, c *Context) Result {
 // evaluate leaves parents aside.
 func (d *Document) evaluate(f *feature, c *Context) Result {
 	if !f.enabled {
-		return Result{}
+		return off
 	}
 	if len(f.strategies) == 0 {
-		return Result{true, pick(f.variants, f.name, "", c)}
+		return Result{true, pick(f.variants, f.name, "", c), -1}
 	}
 	unit := experiments.Unit{ID: c.UserID, Sent: c, Now: c.Now}
 	for i := range f.strategies {
@@ -57,11 +60,11 @@ func (d *Document) evaluate(f *feature, c *Context) Result {
 			continue
 		}
 		if len(s.variants) > 0 {
-			return Result{true, pick(s.variants, s.group, s.sticky, c)}
+			return Result{true, pick(s.variants, s.group, s.sticky, c), i}
 		}
-		return Result{true, pick(f.variants, f.name, "", c)}
+		return Result{true, pick(f.variants, f.name, "", c), i}
 	}
-	return Result{}
+	return off
 }
 
 // inSegments fails on a segment that is not there.
