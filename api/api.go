@@ -43,6 +43,8 @@ type Options struct {
 	Promote func(ctx context.Context, target, version, by string) (any, error)
 	Runs    func(ctx context.Context) (any, error) // published score runs
 	Nightly func(ctx context.Context, asOf string) (any, error)
+	Rescore func(ctx context.Context) error // loads the published scores again, after an erasure has rewritten them
+	UnitKey []byte                          // when set, questions with a frontend key must carry the HMAC-SHA256 of their unit
 
 	Web fs.FS // the built page (index.html at its root), or nil
 }

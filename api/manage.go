@@ -50,6 +50,8 @@ func (s *Server) manage() {
 	s.manageCustomers()
 	s.manageModels()
 	s.manageJobs()
+	s.manageExplain()
+	s.manageErasure()
 }
 
 // changeInput is an action on an experiment.

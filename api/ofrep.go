@@ -81,7 +81,7 @@ func ofrepFail(s *Server, c *gin.Context, err error) {
 func (s *Server) ofrep() {
 	const root = "/ofrep/v1/evaluate/flags"
 	s.handle(http.MethodPost, root+"/:key", doorway{who: apps, hot: true, cors: true, fail: ofrepFail}, s.ofrepOne)
-	s.handle(http.MethodPost, root, doorway{who: browser, hot: true, cors: true, fail: ofrepFail}, s.ofrepAll)
+	s.handle(http.MethodPost, root, doorway{who: browser, hot: true, knows: true, cors: true, fail: ofrepFail}, s.ofrepAll)
 	s.preflight(root, root+"/:key")
 	s.document(apps, "openfeature", "POST", root+"/{key}", "ofrep-evaluate", "Evaluate one flag", "OFREP 0.3. One evaluation is an exposure. Errors have key, errorCode, errorDetails and metadata.", 200, OFREPRequest{}, OFREPFlag{})
 	s.document(browser, "openfeature", "POST", root, "ofrep-evaluate-all", "Evaluate every flag", "OFREP 0.3 with ETag and If-None-Match. Assignments only: report exposures when a unit meets its variant.", 200, OFREPRequest{}, OFREPBulk{})
@@ -124,6 +124,10 @@ func (s *Server) ofrepAll(c *gin.Context) {
 	}
 	defer a.free()
 	if err := a.readContext(c.Request); err != nil {
+		ofrepFail(s, c, err)
+		return
+	}
+	if err := a.signed(c); err != nil {
 		ofrepFail(s, c, err)
 		return
 	}

@@ -113,7 +113,7 @@ func (s *Server) enter(method, path string, d doorway) gin.HandlerFunc {
 
 var (
 	corsMethods = []string{"GET, POST, OPTIONS"}
-	corsHeaders = []string{"authorization, content-type, content-encoding, if-none-match, x-api-key, unleash-appname, unleash-instanceid, unleash-sdk, unleash-connection-id, unleash-client-spec, x-ofrep-event-streams"}
+	corsHeaders = []string{"authorization, content-type, content-encoding, if-none-match, x-api-key, unleash-appname, unleash-instanceid, unleash-sdk, unleash-connection-id, unleash-client-spec, x-unit-signature, x-ofrep-event-streams"}
 	corsExposed = []string{"ETag, Retry-After"}
 	corsAny     = []string{"*"}
 	corsAge     = []string{"600"}
@@ -158,10 +158,16 @@ func (s *Server) route() {
 	s.handle(http.MethodPost, "/v1/assignments/batch", app, s.assignBatch)
 	s.document(apps, "assignment", "POST", "/v1/assignments", "assign", "What does this unit get?", "One evaluation is an assignment and, unless expose is false, an exposure.", 200, AssignRequest{}, AssignAnswer{})
 	s.document(apps, "assignment", "POST", "/v1/assignments/batch", "assign-batch", "What do these units get?", "Up to 1,000 units; no exposures unless asked for.", 200, BatchRequest{}, BatchAnswer{})
+	s.handle(http.MethodPost, "/v1/assignments/stream", doorway{who: apps, limit: streamBody}, s.assignStream)
+	s.document(apps, "assignment", "POST", "/v1/assignments/stream", "assign-stream", "What do the units of a long list get?", "NDJSON in (unit_id and attributes a line), NDJSON out, a line for a line; "+
+		"experiments (keys with commas) and expose (false) in the query. A bad line is answered by {\"line\",\"error\"} and the stream goes on.", 200, BatchUnit{}, AssignAnswer{})
+	s.handle(http.MethodPost, "/v1/exposures", doorway{who: browser, hot: true, knows: true, cors: true}, s.exposures)
+	s.document(browser, "events", "POST", "/v1/exposures", "send-exposures", "Units have met their variants", "After a bulk evaluation: once per unit, experiment and allocation revision, however often it is reported. "+
+		"One exposure or an array; Unleash's impression events are read as they are.", 202, []ExposureDoc{}, EventsAnswer{})
 	s.handle(http.MethodPost, "/v1/events", doorway{who: browser, hot: true, knows: true, cors: true, limit: eventBody}, s.events)
 	s.document(browser, "events", "POST", "/v1/events", "send-events", "Send events", "A JSON array or NDJSON, gzip allowed, at most 10 MiB and 10,000 events, after decompression too. "+
 		"202 after they are on disk; bad events never take good ones with them. A frontend key sends views, sessions and exposures only.", 202, []EventDoc{}, EventsAnswer{})
-	s.preflight("/v1/events")
+	s.preflight("/v1/events", "/v1/exposures")
 
 	s.ofrep()
 	s.unleash()

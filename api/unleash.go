@@ -50,7 +50,7 @@ func (s *Server) unleash() {
 	s.handle(http.MethodPost, "/api/client/register", backend, drained(http.StatusAccepted))
 	s.handle(http.MethodPost, "/api/client/metrics", backend, s.unleashMetrics(http.StatusAccepted))
 	s.handle(http.MethodPost, "/api/client/metrics/bulk", backend, s.unleashBulk)
-	page := doorway{who: browser, hot: true, cors: true}
+	page := doorway{who: browser, hot: true, knows: true, cors: true}
 	s.handle(http.MethodGet, "/api/frontend", page, s.unleashFrontend)
 	s.handle(http.MethodPost, "/api/frontend", page, s.unleashFrontend)
 	s.handle(http.MethodPost, "/api/frontend/client/register", page, drained(http.StatusOK))
@@ -177,6 +177,10 @@ func (s *Server) unleashFrontend(c *gin.Context) {
 		err = a.readFrontend(c.Request)
 	}
 	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	if err := a.signed(c); err != nil {
 		s.fail(c, err)
 		return
 	}

@@ -29,6 +29,7 @@ type Config struct {
 	Memory             string    `koanf:"memory"`               // DuckDB's budget, such as "2GB"; default 1GB
 	Database           string    `koanf:"database"`             // PostgreSQL URL of the control store; default SQLite in the data directory
 	PseudonymKey       string    `koanf:"pseudonym_key"`        // HMAC key; user ids are stored as pseudonyms when set
+	UnitKey            string    `koanf:"unit_key"`             // HMAC key; when set, frontend keys may ask only about units that are signed with it
 	UnleashURL         string    `koanf:"unleash_url"`          // upstream Unleash server whose flags are kill switches
 	UnleashToken       string    `koanf:"unleash_token"`
 	location           *time.Location
@@ -56,7 +57,7 @@ func configPath(named, data string) string {
 func loadConfig(path string) (Config, error) {
 	k := koanf.New(".")
 	defaults := map[string]any{"timezone": "UTC", "currency": "CNY", "margin_rate": 0.3, "refund_maturity_days": 15, "clock": "",
-		"cors_origins": []string{"*"}, "memory": "1GB", "database": "", "pseudonym_key": "", "unleash_url": "", "unleash_token": ""}
+		"cors_origins": []string{"*"}, "memory": "1GB", "database": "", "pseudonym_key": "", "unit_key": "", "unleash_url": "", "unleash_token": ""}
 	if err := k.Load(confmap.Provider(defaults, "."), nil); err != nil {
 		return Config{}, err
 	}
@@ -93,7 +94,7 @@ func loadConfig(path string) (Config, error) {
 	}
 	c := Config{Timezone: k.String("timezone"), Currency: k.String("currency"), MarginRate: k.Float64("margin_rate"),
 		RefundMaturityDays: k.Int("refund_maturity_days"), CORSOrigins: k.Strings("cors_origins"), Memory: k.String("memory"),
-		Database: k.String("database"), PseudonymKey: k.String("pseudonym_key"), UnleashURL: k.String("unleash_url"), UnleashToken: k.String("unleash_token")}
+		Database: k.String("database"), PseudonymKey: k.String("pseudonym_key"), UnitKey: k.String("unit_key"), UnleashURL: k.String("unleash_url"), UnleashToken: k.String("unleash_token")}
 	return c.check(k.Get("clock"))
 }
 

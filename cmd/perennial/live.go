@@ -38,6 +38,8 @@ type live struct {
 	scores   atomic.Pointer[string] // why the first scores are not loaded yet
 
 	upstream *unleash.Upstream // nil without unleash_url
+	loading  sync.Mutex        // one load of scores at a time
+	again    atomic.Bool       // the loaded scores were rewritten
 	engines  sync.Mutex
 	engine   *warehouse.Engine
 }
@@ -147,14 +149,22 @@ func (v *live) followScores(ctx context.Context) {
 	}
 }
 
+// rescore loads the newest scores again although their version is the same: an erasure rewrites published files.
+func (v *live) rescore(ctx context.Context) error {
+	v.again.Store(true)
+	return v.loadScores(ctx)
+}
+
 // loadScores loads the newest published scores when they are not loaded yet.
 func (v *live) loadScores(ctx context.Context) error {
+	v.loading.Lock()
+	defer v.loading.Unlock()
 	runs, err := v.lake.Runs(ctx, "scores")
 	if err != nil || len(runs) == 0 {
 		return err
 	}
 	newest, now := runs[0], v.profiles.Load()
-	if now != nil && now.Version == newest.Version && now.AsOf == newest.AsOf {
+	if again := v.again.Swap(false); !again && now != nil && now.Version == newest.Version && now.AsOf == newest.AsOf {
 		return nil
 	}
 	start := time.Now()
