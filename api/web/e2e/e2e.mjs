@@ -170,10 +170,9 @@ try {
       await shoot(`customers-${lang}`)
       const big = [...lifecycle.stages].sort((a, b) => b.users - a.users)[0]
       await page.getByRole('rowheader', { name: say(lang, `stage.${big.stage}`) }).getByRole('link').click()
-      await page.locator('tbody tr').first().waitFor()
+      await page.waitForURL(/stage=/)
+      await page.locator('.lead', { hasText: new Intl.NumberFormat('en-GB').format(big.users) }).waitFor()
       await settled()
-      const total = new Intl.NumberFormat('en-GB').format(big.users)
-      assert((await page.locator('.lead').innerText()).includes(total), `the list counts ${total}`)
       const firstId = await page.locator('tbody th a').first().innerText()
       if (big.users > 25) {
         await page.getByRole('button', { name: say(lang, 'users.next') }).click()

@@ -61,6 +61,7 @@ export const theme: ThemeConfig = {
     borderRadius: 8,
     controlHeight: 36,
     wireframe: false,
+    motion: !matchMedia('(prefers-reduced-motion: reduce)').matches,
   },
   components: {
     Table: { headerBg: '#faf8f2', headerColor: color.inkSoft, rowHoverBg: '#faf8f2', cellPaddingBlock: 12 },

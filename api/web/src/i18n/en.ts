@@ -593,7 +593,7 @@ export const en = {
   'new.hypothesis': 'Hypothesis',
   'new.hypothesis.help': 'One sentence: what you expect and why.',
   'new.variant': 'Variant {{n}}',
-  'new.variant.key': 'Key',
+  'new.variant.key': 'Variant key',
   'new.variant.weight': 'Weight',
   'new.variant.offer': 'Offer',
   'new.variant.payload': 'Payload (JSON)',

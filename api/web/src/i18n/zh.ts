@@ -595,7 +595,7 @@ export const zh: Record<Key, string> = {
   'new.hypothesis': '假设',
   'new.hypothesis.help': '一句话：预期什么，为什么。',
   'new.variant': '方案 {{n}}',
-  'new.variant.key': '键',
+  'new.variant.key': '方案键',
   'new.variant.weight': '权重',
   'new.variant.offer': '优惠',
   'new.variant.payload': '内容（JSON）',

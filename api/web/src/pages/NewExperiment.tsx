@@ -14,6 +14,8 @@ import { constraintsText, featureName, metricName, say, stageName } from '../wor
 
 const operators = ['IN', 'NOT_IN', 'NUM_GTE', 'NUM_GT', 'NUM_LTE', 'NUM_LT', 'NUM_EQ', 'STR_CONTAINS', 'STR_STARTS_WITH', 'STR_ENDS_WITH', 'DATE_AFTER', 'DATE_BEFORE'] as const
 const attributes = ['stage', 'churn_risk', 'churn_decile', 'ltv', 'ltv_decile', 'recency_days', 'orders_all', 'orders_90d', 'revenue_all', 'revenue_90d', 'aov_all', 'tenure_days', 'refund_share_all']
+/** Metrics that are there without being defined; the library's own are added. */
+const builtIns = ['profit', 'revenue', 'orders', 'order_rate', 'aov', 'refund_share', 'retention_7d', 'repurchase_rate']
 const stages = ['prospect', 'new', 'active', 'loyal', 'declining', 'lapsed', 'reactivated']
 const claimed = ['key', 'name', 'hypothesis', 'control', 'variants', 'coverage', 'targeting', 'metrics', 'plan.inference', 'plan.horizon_days', 'plan.mde', 'plan.alpha', 'plan.looks']
 
@@ -39,7 +41,7 @@ export default function NewExperiment() {
   const setVariant = (i: number, change: Partial<DraftVariant>) => set({ variants: d.variants.map((v, k) => (k === i ? { ...v, ...change } : v)) })
   const setTarget = (i: number, change: Partial<Constraint>) => set({ targeting: d.targeting.map((v, k) => (k === i ? { ...v, ...change } : v)) })
   const setGuard = (i: number, change: Partial<DraftGuardrail>) => set({ guardrails: d.guardrails.map((v, k) => (k === i ? { ...v, ...change } : v)) })
-  const metricOptions = (metrics.data ?? []).map((m) => ({ value: m.key, label: metricName(t, lang, m.key, metrics.data) }))
+  const metricOptions = [...new Set([...builtIns, ...(metrics.data ?? []).map((m) => m.key)])].map((key) => ({ value: key, label: metricName(t, lang, key, metrics.data) }))
 
   const submit = async (e: FormEvent) => {
     e.preventDefault()

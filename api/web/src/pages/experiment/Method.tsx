@@ -30,11 +30,11 @@ export function Method({ e, r }: { e: Experiment; r: Results }) {
                 </p>
               )}
               {r.sql && r.sql.length > 0 && <h3>{t('method.sql')}</h3>}
-              {r.sql?.map((q, i) => (
-                <pre className="sql" key={i} tabIndex={0}>
-                  {q.trim()}
+              {r.sql && r.sql.length > 0 && (
+                <pre className="sql" tabIndex={0} aria-label={t('method.sql')}>
+                  {r.sql.map((q) => q.trim().replace(/;?$/, ';')).join('\n\n')}
                 </pre>
-              ))}
+              )}
             </>
           ),
         },
