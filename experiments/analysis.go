@@ -140,8 +140,9 @@ type Result struct {
 	Exact             *Exact       `json:"exact,omitempty"` // for small counts
 	NonInferior       *NonInferior `json:"non_inferior,omitempty"`
 	Bayes             *Bayes       `json:"bayes,omitempty"`
-	Cap               *Num         `json:"cap,omitempty"`      // the pooled value at which the metric was cut
-	Uncapped          *FixedResult `json:"uncapped,omitempty"` // what it would be without
+	Cap               *Num         `json:"cap,omitempty"`           // the pooled value at which the metric was cut
+	Uncapped          *FixedResult `json:"uncapped,omitempty"`      // what it would be without
+	Shrunk            *Num         `json:"shrunk_effect,omitempty"` // segments: pulled towards their common mean, for reading a forest plot
 }
 
 // FixedResult is the fixed-horizon reading of the same numbers.

@@ -20,21 +20,30 @@ func sortSegments(values []string) {
 	})
 }
 
-// heterogeneity tests whether the effects of one variant differ between the segments of a family; nil with fewer than two segments.
+// heterogeneity tests whether the effects of one variant differ between the segments of a family, and writes their shrunk effects (empirical
+// Bayes: with no heterogeneity all are the common mean). It is nil with fewer than two segments.
 func heterogeneity(metric, variant, dimension string, family []*Result) *Heterogeneity {
 	var effects, variances, ranks []float64
+	var rows []*Result
 	numbered := true
 	for _, r := range family {
 		if r.Variant != variant || r.Segment == nil || r.Segment.Dimension != dimension || !r.SE.Known() || r.SE == 0 {
 			continue
 		}
 		effects, variances = append(effects, float64(r.Effect)), append(variances, float64(r.SE)*float64(r.SE))
+		rows = append(rows, r)
 		x, err := strconv.ParseFloat(r.Segment.Value, 64)
 		ranks, numbered = append(ranks, x), numbered && err == nil
 	}
 	q, df, p, err := stats.Heterogeneity(effects, variances)
 	if err != nil {
 		return nil
+	}
+	if shrunk, _, err := stats.Shrink(effects, variances); err == nil {
+		for i, r := range rows {
+			n := Num(shrunk[i])
+			r.Shrunk = &n
+		}
 	}
 	h := &Heterogeneity{Metric: metric, Variant: variant, Dimension: dimension, Statistic: Num(q), DF: Num(df), PValue: Num(p), PAdjusted: Num(p)}
 	if numbered && len(effects) > 2 {

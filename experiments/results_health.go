@@ -139,10 +139,40 @@ func (j *judging) health(srm SRM) (checks []HealthCheck, twoArm int64, bad bool)
 		checks = append(checks, HealthCheck{Code: "immature", Verdict: "ok", PValue: None,
 			Detail: &Text{fmt.Sprintf("%d 个用户的观察窗还没有结束。", immature), fmt.Sprintf("The windows of %d units are not over yet.", immature)}})
 	}
+	if p, ok := j.preBias(); ok {
+		c := HealthCheck{Code: "pre_period_bias", Verdict: "ok", PValue: Num(p)}
+		if p < 0.001 {
+			c.Verdict, c.Detail = "warning", &Text{"曝光之前两组的消费就已经不同：随机分组或曝光埋点可能有偏。", "The arms spent differently before any exposure: assignment or exposure tracking may be biased."}
+		}
+		checks = append(checks, c)
+	}
 	if j.m.RefundsOpen {
 		checks = append(checks, HealthCheck{Code: "refunds_open", Verdict: "warning", PValue: None})
 	}
 	return checks, twoArm, bad
+}
+
+// preBias tests, for every variant and covariate, that the arms were alike before the exposure; the smallest p, times the number of tests.
+func (j *judging) preBias() (float64, bool) {
+	least, tests := 1.0, 0.0
+	for _, v := range j.variants {
+		control := j.c.cells[cellKey{j.primary, j.c.control, "", ""}]
+		for _, t := range j.c.cells[cellKey{j.primary, v, "", ""}] {
+			for _, c := range control {
+				if c.Stratum != t.Stratum || c.Covariates != t.Covariates {
+					continue
+				}
+				for i := len(t.Moments.Mean) - t.Covariates; i < len(t.Moments.Mean); i++ {
+					p, err := compareMoments(t.Moments.Summary(i).Of(), c.Moments.Summary(i).Of(), KindMean)
+					if err == nil {
+						tests++
+						least = math.Min(least, stats.StudentTwoSided(p.T0(), p.DF))
+					}
+				}
+			}
+		}
+	}
+	return math.Min(1, least*tests), tests > 0
 }
 
 // warnings collects the codes of the document.

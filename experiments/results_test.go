@@ -282,6 +282,79 @@ func TestUnsoundData(t *testing.T) {
 	}
 }
 
+// Arms that differed before the exposure are named; alike ones pass. The covariate also serves the sensitivity line.
+func TestPrePeriod(t *testing.T) {
+	at := day0.AddDate(0, 0, 9)
+	for name, c := range map[string]struct {
+		shift   float64
+		verdict string
+	}{"alike": {0, "ok"}, "biased": {2, "warning"}} {
+		s := newShop(8)
+		s.add("2026-11-01", 2000, 0)
+		m := s.measurement(at)
+		for i := range m.Cells {
+			if m.Cells[i].Metric != "profit" {
+				continue
+			}
+			y := s.units[m.Cells[i].Variant][0]
+			z := make([]float64, len(y))
+			for k := range z {
+				z[k] = y[k] + s.rng.NormFloat64()
+				if m.Cells[i].Variant == "s100" {
+					z[k] += c.shift
+				}
+			}
+			m.Cells[i].Moments, m.Cells[i].Covariates = stats.MomentsOf(y, z), 1
+		}
+		doc, _, err := Judge(question(t, experiment(func(e *Experiment) { e.Plan.Inference = Fixed }), at), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		verdict := ""
+		for _, h := range doc.Health {
+			if h.Code == "pre_period_bias" {
+				verdict = h.Verdict
+			}
+		}
+		if verdict != c.verdict || len(doc.Sensitivity) != 1 || doc.Sensitivity[0].VarianceReduction < 0.5 {
+			t.Errorf("%s: verdict %q, sensitivity %+v, want %q", name, verdict, doc.Sensitivity, c.verdict)
+		}
+	}
+}
+
+// Segments are shrunk towards each other, Holm-adjusted inside their dimension and tested for a difference.
+func TestSegments(t *testing.T) {
+	at := day0.AddDate(0, 0, 9)
+	s := newShop(9)
+	s.add("2026-11-01", 3000, 1)
+	m := s.measurement(at)
+	for i, stage := range []string{"new", "active", "loyal"} {
+		for v, cols := range s.units {
+			part := cols[0][i*1000 : (i+1)*1000]
+			m.Cells = append(m.Cells, Cell{Metric: "profit", Variant: v, Segment: stage, Moments: stats.MomentsOf(part)})
+		}
+	}
+	q := question(t, experiment(func(e *Experiment) { e.Plan.Inference = Fixed }), at)
+	q.SegmentBy = "stage"
+	doc, _, err := Judge(q, m)
+	if err != nil || len(doc.Heterogeneity) != 1 {
+		t.Fatalf("heterogeneity %+v, %v", doc.Heterogeneity, err)
+	}
+	rows := 0
+	for _, r := range doc.Results {
+		if r.Segment == nil {
+			continue
+		}
+		rows++
+		if r.PAdjusted < r.PValue || r.Shrunk == nil || r.Segment.Dimension != "stage" {
+			t.Errorf("segment row %+v", r)
+		}
+	}
+	if rows != 3 || doc.Heterogeneity[0].DF != 2 || doc.Heterogeneity[0].PValue < 1e-4 {
+		t.Errorf("%d rows, %+v", rows, doc.Heterogeneity[0])
+	}
+}
+
 // A guardrail that gets worse beyond doubt stops a winner; one that is not yet proven holds it.
 func TestGuardrails(t *testing.T) {
 	at := day0.AddDate(0, 0, 9)
