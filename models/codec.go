@@ -124,6 +124,8 @@ func readers() map[string]reader {
 		"logit":    readLogit,
 		"naive":    readNaive,
 		"forest":   readForest,
+		"boost":    readBoost,
+		"btyd":     readBuyTillDie,
 		"twostage": readTwoStage,
 		"mean":     readMean,
 		"checked":  readChecked,

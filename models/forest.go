@@ -16,6 +16,7 @@ type forest struct {
 	learner          string
 	trees            *golearn.Forest
 	intercept, slope float64
+	held             []float64 // after a fit: calibrated out-of-bag predictions of the training rows
 }
 
 type forestParams struct {
@@ -55,8 +56,19 @@ func growForest(ctx context.Context, s *stacked, name string, o golearn.Options)
 			m.intercept, m.slope = a, b
 		}
 	}
+	m.held = make([]float64, len(s.y))
+	if err := m.Predict(s.frame(), m.held); err != nil {
+		return nil, err
+	}
+	for i, p := range oob {
+		if p == p { // a row that is in every bag keeps the forest's own word
+			m.held[i] = eval.Sigmoid(m.intercept + m.slope*eval.Logit(p))
+		}
+	}
 	return m, nil
 }
+
+func (m *forest) heldOut() []float64 { return m.held }
 
 func (m *forest) Learner() string { return m.learner }
 

@@ -18,35 +18,49 @@ type contributor interface {
 
 // candidate is a learner of the line-up. A lower cost is simpler: within one standard error of the best the simplest wins.
 type candidate struct {
-	name string
-	cost int
-	fit  fitter
+	name  string
+	cost  int
+	fit   fitter
+	parts [2]string // of a mean: the two candidates that it averages, taken from the trial when they are fitted already
 }
 
-// lineup returns the learners of a target, simplest first.
-func lineup(target Target) []candidate {
-	if target == LTV {
+// lineup returns the learners that compete for a target; a mean stands after its parts.
+func lineup(plan TrainPlan) []candidate {
+	if plan.Target == LTV {
 		linear := newTwoStage("linear-two-stage", newBuyLogit, newRidge)
+		boosted := newTwoStage("gbdt-two-stage", newBuyBoost, newSpendBoost)
 		return []candidate{
-			{"linear-two-stage", 1, linear},
-			{"golearn-forest", 4, newTwoStage("golearn-forest", newForest, newRidge)},
+			{name: "linear-two-stage", cost: 1, fit: linear},
+			{name: "gbdt-two-stage", cost: 3, fit: boosted},
+			{name: "mean", cost: 2, fit: newMean("mean", LTV, linear, boosted), parts: [2]string{"linear-two-stage", "gbdt-two-stage"}},
+			{name: "golearn-forest", cost: 4, fit: newTwoStage("golearn-forest", newForest, newRidge)},
+			{name: "mbgnbd", cost: 2, fit: newBuyTillDie("mbgnbd", plan, true)},
 		}
 	}
 	return []candidate{
-		{"logit", 1, newLogit},
-		{"golearn-rules", 4, newRules},
-		{"golearn-forest", 5, newForest},
+		{name: "logit", cost: 1, fit: newLogit},
+		{name: "gbdt", cost: 3, fit: newBoost},
+		{name: "mean", cost: 2, fit: newMean("mean", Churn, newLogit, newBoost), parts: [2]string{"logit", "gbdt"}},
+		{name: "golearn-rules", cost: 4, fit: newRules},
+		{name: "golearn-forest", cost: 5, fit: newForest},
+		{name: "mbgnbd", cost: 2, fit: newBuyTillDie("mbgnbd", plan, true)},
 	}
 }
 
-// Learners returns the names of the learners of a target, the naive rules last.
-func Learners(target Target) []string {
-	var names []string
-	for _, c := range lineup(target) {
-		names = append(names, c.name)
+// extra returns the learners that run only when they are named.
+func extra(plan TrainPlan) []candidate {
+	return []candidate{
+		{name: "pareto-nbd", cost: 2, fit: newBuyTillDie("pareto-nbd", plan, true)},
+		{name: "bgnbd", cost: 2, fit: newBuyTillDie("bgnbd", plan, true)},
 	}
-	for _, r := range naiveRules {
-		names = append(names, r.Rule)
+}
+
+// Learners returns the names of the learners of a target: the line-up, those that run only when named, and the naive rules.
+func Learners(target Target) []string {
+	plan := TrainPlan{Target: target}
+	var names []string
+	for _, c := range slices.Concat(lineup(plan), extra(plan), rules(target)) {
+		names = append(names, c.name)
 	}
 	return names
 }
@@ -55,19 +69,18 @@ func Learners(target Target) []string {
 func rules(target Target) []candidate {
 	var out []candidate
 	for _, r := range naiveRules {
-		out = append(out, candidate{r.Rule, 0, fitNaive(r, target)})
+		out = append(out, candidate{name: r.Rule, fit: fitNaive(r, target)})
 	}
 	return out
 }
 
-// find returns the candidates that a plan asks for: all of them, or the named one.
-func find(target Target, name string) []candidate {
-	all := lineup(target)
-	if name == "" {
-		return all
+// find returns the candidates that a plan asks for: the line-up, or the named one.
+func find(plan TrainPlan) []candidate {
+	if plan.Learner == "" {
+		return lineup(plan)
 	}
-	for _, c := range append(all, rules(target)...) {
-		if c.name == name {
+	for _, c := range slices.Concat(lineup(plan), extra(plan), rules(plan.Target)) {
+		if c.name == plan.Learner {
 			return []candidate{c}
 		}
 	}

@@ -23,7 +23,7 @@ func Train(ctx context.Context, p TrainPlan) (*Trained, error) {
 	if p.Target != Churn && p.Target != LTV {
 		return nil, fmt.Errorf("target %q is neither churn nor ltv", p.Target)
 	}
-	candidates := find(p.Target, p.Learner)
+	candidates := find(p)
 	if len(candidates) == 0 {
 		return nil, fmt.Errorf("no learner %q for %s; there are %s", p.Learner, p.Target, strings.Join(Learners(p.Target), ", "))
 	}
@@ -100,6 +100,24 @@ func (t *trial) run(ctx context.Context, candidates []candidate) error {
 	return ctx.Err()
 }
 
+// fit fits a candidate, or averages two that this trial has fitted before.
+func (t *trial) fit(ctx context.Context, c candidate) (Model, error) {
+	m := &mean{learner: c.name, target: t.plan.Target}
+	found := 0
+	for k, name := range c.parts {
+		for _, j := range t.tried {
+			if name != "" && j.name == name {
+				m.parts[k] = j.model
+				found++
+			}
+		}
+	}
+	if found == 2 {
+		return m, nil
+	}
+	return c.fit(ctx, t.rows, t.plan.Seed)
+}
+
 func (t *trial) truth() truth {
 	if t.plan.Test != nil {
 		return truth{t.plan.Test.Y, t.plan.Test.column("recency_days")}
@@ -111,7 +129,7 @@ func (t *trial) truth() truth {
 func (t *trial) judge(ctx context.Context, c candidate, known truth) (*judged, error) {
 	j := &judged{candidate: c}
 	var err error
-	if j.model, err = c.fit(ctx, t.rows, t.plan.Seed); err != nil {
+	if j.model, err = t.fit(ctx, c); err != nil {
 		return nil, err
 	}
 	switch {

@@ -48,23 +48,45 @@ func newTwoStage(name string, probability, regression fitter) fitter {
 		all := s.subset(bought, func(int) bool { return true })
 		isBuyer := func(i int) bool { return s.y[i] > 0 }
 		m := &twoStage{learner: name, p: twoStageParams{Smear: 1, Factor: 1, Cap: top + 1}}
-		p, err := outOfFold(ctx, all, probability, seed, func(int) bool { return true })
+		p, err := m.stage(ctx, all, probability, seed, &m.buy, func(int) bool { return true })
 		if err != nil {
 			return nil, fmt.Errorf("buy stage: %w", err)
 		}
-		mu, err := outOfFold(ctx, s.subset(logged, func(int) bool { return true }), regression, seed, isBuyer)
+		mu, err := m.stage(ctx, s.subset(logged, func(int) bool { return true }), regression, seed, &m.spend, isBuyer)
 		if err != nil {
 			return nil, fmt.Errorf("spend stage: %w", err)
 		}
 		m.calibrate(s, p, mu)
-		if m.buy, err = probability(ctx, all, seed); err != nil {
-			return nil, fmt.Errorf("buy stage: %w", err)
-		}
-		if m.spend, err = regression(ctx, s.subset(logged, isBuyer), seed); err != nil {
-			return nil, fmt.Errorf("spend stage: %w", err)
-		}
 		return m, nil
 	}
+}
+
+// heldOuter is a model that has kept, since its fit, predictions of its training rows that were made without their users.
+type heldOuter interface{ heldOut() []float64 }
+
+// stage fits one stage on the rows for which use holds and returns predictions of all rows, each made without its user: those that the
+// learner made for itself while it was fitted, else by folds.
+func (m *twoStage) stage(ctx context.Context, s *stacked, fit fitter, seed uint64, into *Model, use func(i int) bool) ([]float64, error) {
+	var err error
+	if *into, err = fit(ctx, s.subset(s.y, use), seed); err != nil {
+		return nil, err
+	}
+	h, ok := (*into).(heldOuter)
+	if !ok {
+		return outOfFold(ctx, s, fit, seed, use)
+	}
+	dst := make([]float64, len(s.y)) // a row that was not used was not seen
+	if err := (*into).Predict(s.frame(), dst); err != nil {
+		return nil, err
+	}
+	next := 0
+	for i := range dst {
+		if use(i) {
+			dst[i] = h.heldOut()[next]
+			next++
+		}
+	}
+	return dst, nil
 }
 
 // calibrate sets smear, residual quantiles and factor from out-of-fold predictions.

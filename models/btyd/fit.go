@@ -30,7 +30,7 @@ func FitBGNBD(customers []Customer, modified bool) (BGNBD, Fit, error) {
 		maxX = max(maxX, int(c.X))
 	}
 	value := func(p, g []float64) float64 { return of(p).likelihood(rows, maxX, g) }
-	fit, err := maximise(value, []string{"r", "alpha", "a", "b"}, []float64{0.5, 0.2, 0.8, 2}, []float64{1, scale, 1, 1}, total)
+	fit, err := maximise(value, []string{"r", "alpha", "a", "b"}, []float64{0.5, 0.2, 0.8, 2}, []float64{1, scale, 1, 1}, total, runaway)
 	fit.LogLikelihood -= repeats(rows) * math.Log(scale)
 	p := fit.Parameters
 	return BGNBD{R: p["r"], Alpha: p["alpha"], A: p["a"], B: p["b"], Modified: modified}, fit, err
@@ -58,7 +58,7 @@ func FitParetoNBD(customers []Customer) (ParetoNBD, Fit, error) {
 		}
 		return plain(p)
 	}
-	fit, err := maximise(value, []string{"r", "alpha", "s", "beta"}, []float64{0.5, 0.3, 0.5, 0.3}, []float64{1, scale, 1, scale}, total)
+	fit, err := maximise(value, []string{"r", "alpha", "s", "beta"}, []float64{0.5, 0.3, 0.5, 0.3}, []float64{1, scale, 1, scale}, total, paretoRunaway)
 	fit.LogLikelihood -= repeats(rows) * math.Log(scale)
 	p := fit.Parameters
 	return ParetoNBD{p["r"], p["alpha"], p["s"], p["beta"]}, fit, err
@@ -107,9 +107,35 @@ func repeats(rows []Customer) float64 {
 	return sum
 }
 
+// A parameter beyond these, with the oldest customer's T as the unit of time, has run away: customers do not differ in it. Pareto/NBD is
+// stopped earlier because its series take thousands of terms out there, and a fit that means nothing should not take minutes.
+const (
+	runaway       = 1e4
+	paretoRunaway = 30
+)
+
+// stopper ends a search that has converged or in which a parameter has run away.
+type stopper struct {
+	optimize.FunctionConverge
+	limit float64 // of the logarithms
+	ran   bool
+}
+
+// Converged implements optimize.Converger.
+func (s *stopper) Converged(l *optimize.Location) optimize.Status {
+	for _, u := range l.X {
+		if u > s.limit {
+			s.ran = true
+			return optimize.Success
+		}
+	}
+	return s.FunctionConverge.Converged(l)
+}
+
 // maximise finds the maximum of a log-likelihood over positive parameters, on their logarithms, by BFGS. value adds the gradient to g
-// when g is not nil. unit turns each parameter back into the caller's unit; total is the number of customers.
-func maximise(value func(p, g []float64) float64, names []string, start, unit []float64, total float64) (Fit, error) {
+// when g is not nil. unit turns each parameter back into the caller's unit; total is the number of customers; a parameter beyond limit has
+// run away.
+func maximise(value func(p, g []float64) float64, names []string, start, unit []float64, total, limit float64) (Fit, error) {
 	evaluations := 0
 	at := func(u, g []float64) float64 {
 		evaluations++
@@ -143,19 +169,22 @@ func maximise(value func(p, g []float64) float64, names []string, start, unit []
 		return lastValue
 	}
 	problem := optimize.Problem{Func: both, Grad: func(g, u []float64) { both(u); copy(g, lastGrad) }}
-	result, err := optimize.Minimize(problem, u, &optimize.Settings{GradientThreshold: 1e-9, MajorIterations: 500,
-		Converger: &optimize.FunctionConverge{Absolute: 1e-15, Iterations: 20}}, &optimize.BFGS{})
+	stop := &stopper{FunctionConverge: optimize.FunctionConverge{Absolute: 1e-15, Iterations: 20}, limit: math.Log(limit)}
+	result, err := optimize.Minimize(problem, u, &optimize.Settings{GradientThreshold: 1e-9, MajorIterations: 500, Converger: stop}, &optimize.BFGS{})
 	if result == nil {
 		return Fit{}, fmt.Errorf("maximum likelihood: %w", err)
 	}
 	fit := Fit{Parameters: map[string]float64{}, StandardError: map[string]float64{}, LogLikelihood: -result.F * total, Evaluations: evaluations}
-	degenerate := math.IsInf(result.F, 0)
-	errs := standardErrors(at, result.X, total)
+	degenerate := math.IsInf(result.F, 0) || stop.ran
+	errs := slices.Repeat([]float64{math.NaN()}, len(result.X))
+	if !stop.ran { // they cost as much as eight more evaluations, and would mean nothing
+		errs = standardErrors(at, result.X, total)
+	}
 	for i, name := range names {
 		p := math.Exp(result.X[i])
 		fit.Parameters[name] = p * unit[i]
 		fit.StandardError[name] = errs[i] * p * unit[i]
-		if p > 1e4 || p < 1e-6 || !(errs[i] < 50) {
+		if p > limit || p < 1e-6 || !(errs[i] < 50) {
 			degenerate = true
 		}
 	}

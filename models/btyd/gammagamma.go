@@ -82,7 +82,7 @@ func FitGammaGamma(spends []Spend) (GammaGamma, Fit, error) {
 		}
 		return sum
 	}
-	fit, err := maximise(value, []string{"p", "q", "v"}, []float64{1, 2, 1}, []float64{1, 1, scale}, total)
+	fit, err := maximise(value, []string{"p", "q", "v"}, []float64{1, 2, 1}, []float64{1, 1, scale}, total, runaway)
 	m := GammaGamma{fit.Parameters["p"], fit.Parameters["q"], fit.Parameters["v"]}
 	if err == nil && m.Q <= 1 {
 		err = ErrDegenerate

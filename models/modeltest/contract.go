@@ -16,7 +16,7 @@ import (
 // beats a constant guess out of sample.
 func Run(t *testing.T, target models.Target, learner string) {
 	t.Helper()
-	train, test := World(1, 1500, target, "2026-01-01"), World(2, 1500, target, "2026-03-02")
+	train, test := World(1, 900, target, "2026-01-01"), World(2, 900, target, "2026-03-02")
 	plan := models.TrainPlan{Target: target, HorizonDays: 60, Train: []*models.Labelled{train}, Test: test, Learner: learner, Seed: 7}
 	first, err := models.Train(t.Context(), plan)
 	if err != nil {

@@ -10,23 +10,23 @@ import (
 )
 
 // World makes n users of a stationary shop with the feature names of the default catalog and, for each, what happens in the next 60 days.
-// Users have a gamma-distributed order rate, a lognormal order value and an exponential lifetime (a Pareto/NBD shop), so that who comes
-// back and what she spends can be learned but not known. Some features are missing, as in the catalog. The same seed gives the same users;
+// Users have a gamma-distributed order rate (shape 2), a lognormal order value and an exponential lifetime whose rate is gamma-distributed
+// (shape 2): a Pareto/NBD shop, in which who comes back and what she spends can be learned but not known. Some features are missing, as in the catalog. The same seed gives the same users;
 // different seeds are different draws of the same shop.
 func World(seed uint64, n int, target models.Target, asOf string) *models.Labelled {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	l := &models.Labelled{}
 	l.AsOf = asOf
-	l.Names = []string{"orders_all", "revenue_all", "aov_all", "max_order_all", "recency_days", "tenure_days", "orders_30d", "orders_90d", "orders_180d", "revenue_90d", "ipt_mean", "sessions_7d"}
+	l.Names = []string{"orders_all", "revenue_all", "aov_all", "max_order_all", "recency_days", "tenure_days", "orders_30d", "orders_90d", "orders_180d", "revenue_90d", "ipt_mean", "sessions_7d", "frequency", "recency", "T", "monetary"}
 	l.Values = make([][]float64, len(l.Names))
 	for i := 0; len(l.Users) < n; i++ {
 		age := 20 + 340*rng.Float64()
-		life := 250 * rng.ExpFloat64()
-		rate := 0.002 + 0.012*(rng.ExpFloat64()+rng.ExpFloat64())
+		life := rng.ExpFloat64() / (0.003 * (rng.ExpFloat64() + rng.ExpFloat64()))
+		rate := 0.014 * (rng.ExpFloat64() + rng.ExpFloat64())
 		level := 3.5 + 0.8*rng.NormFloat64()
-		row := make([]float64, 12)
+		row := make([]float64, 16)
 		row[4], row[5], row[10], row[11] = age, age, math.NaN(), 0
-		first, later, spent := 0.0, 0, 0.0
+		later, spent, firstValue, lastDay := 0, 0.0, 0.0, -1.0
 		for t := 0.0; t < age+60; t += rng.ExpFloat64() / rate {
 			if t > 0 && t > life {
 				break
@@ -36,6 +36,16 @@ func World(seed uint64, n int, target models.Target, asOf string) *models.Labell
 				later++
 				spent += v
 				continue
+			}
+			if day := math.Floor(t); day > lastDay {
+				if lastDay >= 0 {
+					row[12]++
+					row[13] = day
+				}
+				lastDay = day
+			}
+			if row[12] == 0 {
+				firstValue += v
 			}
 			row[0]++
 			row[1] += v
@@ -52,10 +62,13 @@ func World(seed uint64, n int, target models.Target, asOf string) *models.Labell
 				row[8]++
 			}
 			if t > 0 {
-				row[10] = (t - first) / (row[0] - 1)
+				row[10] = t / (row[0] - 1)
 			}
 		}
-		row[2] = row[1] / row[0]
+		row[2], row[14], row[15] = row[1]/row[0], math.Floor(age), math.NaN()
+		if row[12] > 0 {
+			row[15] = (row[1] - firstValue) / row[12]
+		}
 		if life > age {
 			row[11] = math.Floor(4 * rng.ExpFloat64() * rate * 7)
 		}
