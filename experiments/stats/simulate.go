@@ -240,7 +240,7 @@ func (s *simulator) boundaries(pairs []Pair, last int) []float64 {
 			bounds[k] = NormalUpper(s.Alpha / 2)
 		}
 	case "confseq":
-		seq := Sequence{Alpha: s.Alpha, Tuning: float64(s.Units)}
+		seq := Sequence{Alpha: s.Alpha, Tuning: float64(s.Units) / s.world.size}
 		for k, p := range pairs {
 			bounds[k] = seq.Multiplier(float64(p.T.N + p.C.N))
 		}

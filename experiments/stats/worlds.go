@@ -11,30 +11,31 @@ type world struct {
 	batch    func(rng *rand.Rand, n int, at, lift float64) Moments
 	estimate func(Moments) (Estimate, error)
 	mean     func(look, looks int) float64 // the control's true mean over all units up to a look
+	size     float64                       // units in one analysed unit, on average
 }
 
 func constant(m float64) func(int, int) float64 { return func(int, int) float64 { return m } }
 
 var worlds = map[string]world{
-	WorldNull: {batch: func(rng *rand.Rand, n int, _, lift float64) Moments { return normalBatch(rng, n, lift, 1) }, estimate: Mean, mean: constant(1)},
+	WorldNull: {batch: func(rng *rand.Rand, n int, _, lift float64) Moments { return normalBatch(rng, n, lift, 1) }, estimate: Mean, mean: constant(1), size: 1},
 	WorldDrift: {batch: func(rng *rand.Rand, n int, at, lift float64) Moments {
 		return normalBatch(rng, n, (1+at)*lift, math.Sqrt(1+3*at))
-	}, estimate: Mean, mean: func(look, looks int) float64 { return 1 + float64(look)/float64(looks)/2 }},
+	}, estimate: Mean, mean: func(look, looks int) float64 { return 1 + float64(look)/float64(looks)/2 }, size: 1},
 	WorldSparse: {batch: func(rng *rand.Rand, n int, _, lift float64) Moments {
 		values := make([]float64, 0, n/16)
 		for i := skip(rng, 0.03); i < n; i += 1 + skip(rng, 0.03) {
 			values = append(values, lift*math.Exp(rng.NormFloat64()))
 		}
 		return withZeros(values, n)
-	}, estimate: Mean, mean: constant(0.03 * math.Exp(0.5))},
+	}, estimate: Mean, mean: constant(0.03 * math.Exp(0.5)), size: 1},
 	WorldHeavy: {batch: func(rng *rand.Rand, n int, _, lift float64) Moments {
 		values := make([]float64, n)
 		for i := range values {
 			values[i] = lift * math.Exp(1.5*rng.NormFloat64())
 		}
 		return withZeros(values, n)
-	}, estimate: Mean, mean: constant(math.Exp(1.125))},
-	WorldCluster: {batch: clusterBatch, estimate: Ratio, mean: constant(1)},
+	}, estimate: Mean, mean: constant(math.Exp(1.125)), size: 1},
+	WorldCluster: {batch: clusterBatch, estimate: Ratio, mean: constant(1), size: 20},
 }
 
 // normalBatch draws n, mean and M2 of n normal units.
