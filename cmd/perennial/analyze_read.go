@@ -44,7 +44,9 @@ func readTable(ctx context.Context, a *App, path string, c tableColumns) (*exper
 		if err != nil && !errors.As(err, &bad) {
 			return nil, source, fmt.Errorf("%s: %w", path, err)
 		}
-		source.Rows++
+		if source.Rows++; source.Rows%4096 == 0 && ctx.Err() != nil {
+			return nil, source, ctx.Err()
+		}
 		if bad == nil {
 			err = b.add(cells)
 		}

@@ -2,7 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+
+	"github.com/mattn/go-isatty"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
 
 	"perennial/experiments"
 	"perennial/experiments/stats"
@@ -36,7 +42,22 @@ Example:
 // Run simulates and prints rates with their Monte-Carlo errors.
 func (c simulateCmd) Run(a *App, ctx context.Context) error {
 	s := stats.Simulation{World: c.World, Method: c.Inference, Looks: c.Looks, Runs: c.Runs, Units: c.Units, Effect: c.Effect, Alpha: c.Alpha, Seed: c.Seed, EndEarly: c.EndEarly}
+	var bar *mpb.Bar
+	if f, ok := a.Err.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
+		bars := mpb.New(mpb.WithOutput(f), mpb.WithWidth(60))
+		bar = bars.AddBar(int64(c.Runs), mpb.BarRemoveOnComplete(), mpb.PrependDecorators(decor.Name("simulate "), decor.CountersNoUnit("%d / %d ")), mpb.AppendDecorators(decor.Elapsed(decor.ET_STYLE_GO)))
+		defer bars.Shutdown()
+	}
+	s.Tick = func() bool {
+		if bar != nil {
+			bar.Increment()
+		}
+		return ctx.Err() == nil
+	}
 	r, err := s.Run()
+	if errors.Is(err, stats.ErrStopped) {
+		return fmt.Errorf("simulate: %w", ctx.Err())
+	}
 	if err != nil {
 		return usageError{experiments.Invalid("--world", "%q, --inference %q, --looks %d, --runs %d, --units %d: %v (at least 4 units a look; see --help for worlds)", c.World, c.Inference, c.Looks, c.Runs, c.Units, err)}
 	}

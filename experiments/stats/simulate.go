@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // Worlds that simulations can be run in; each has a known truth.
@@ -27,6 +28,8 @@ type Simulation struct {
 	Alpha    float64
 	Seed     uint64
 	EndEarly float64 // share of the runs that end at a random earlier look, by a closing look
+	// Tick is called before every run, from several goroutines; false ends the simulation with ErrStopped. nil never does.
+	Tick func() bool
 }
 
 // SimulationResult is what came out, each rate with its Monte-Carlo standard error. Coverage is of the interval that is valid when the test
@@ -69,17 +72,25 @@ func (s Simulation) Run() (SimulationResult, error) {
 	}
 	out := make([]outcome, s.Runs)
 	var wg sync.WaitGroup
+	var stopped atomic.Bool
 	workers := runtime.GOMAXPROCS(0)
 	for k := range workers {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
 			for i := k; i < s.Runs; i += workers {
+				if s.Tick != nil && !s.Tick() {
+					stopped.Store(true)
+					return
+				}
 				out[i] = sim.one(uint64(i))
 			}
 		}()
 	}
 	wg.Wait()
+	if stopped.Load() {
+		return SimulationResult{}, ErrStopped
+	}
 	return summarise(out), nil
 }
 

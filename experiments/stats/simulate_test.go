@@ -51,6 +51,10 @@ func TestSimulationIsRepeatable(t *testing.T) {
 	if b, _ := s.Run(); a != b {
 		t.Errorf("the same seed gave %v and %v", a, b)
 	}
+	s.Tick = func() bool { return false }
+	if _, err := s.Run(); err != ErrStopped {
+		t.Errorf("a stopped simulation: %v, want ErrStopped", err)
+	}
 	if _, err := (Simulation{World: "moon", Method: "gst", Looks: 5, Runs: 2, Units: 2000, Alpha: 0.05}).Run(); err != ErrDesign {
 		t.Errorf("unknown world: %v, want ErrDesign", err)
 	}

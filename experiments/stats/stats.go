@@ -16,6 +16,8 @@ var (
 	ErrMissingVariance = errors.New("the variance is missing")
 	// ErrSingular is returned when covariates are linearly dependent.
 	ErrSingular = errors.New("the covariates are linearly dependent")
+	// ErrStopped is returned by a simulation that its caller ended.
+	ErrStopped = errors.New("stopped")
 	// ErrDesign is returned for a design or a plan that cannot be computed.
 	ErrDesign = errors.New("the design cannot be computed")
 )
