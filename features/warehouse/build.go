@@ -42,60 +42,117 @@ func (e *Engine) Features(ctx context.Context, snap *lake.Snapshot, asOf feature
 	return t, nil
 }
 
+// FeaturesAt builds the features of several cuts in one statement over the raw events, one table a cut in the order of the cuts: the training
+// build. Every cut sees only what was known before it.
+func (e *Engine) FeaturesAt(ctx context.Context, snap *lake.Snapshot, cuts ...features.Day) ([]*features.Table, error) {
+	if len(cuts) == 0 {
+		return nil, &features.InvalidError{Field: "as_of", Reason: "needs at least one cut"}
+	}
+	s, err := e.read(ctx, snap)
+	if err != nil {
+		return nil, fmt.Errorf("features as of %v: %w", cuts, err)
+	}
+	defer s.done()
+	tables, err := s.tables(ctx, (&query{p: e.p, d: DuckDB, shop: e.o.Shop, cuts: cuts}).text(), cuts)
+	if err != nil {
+		return nil, fmt.Errorf("features as of %v: %w", cuts, err)
+	}
+	return tables, nil
+}
+
 // table runs a query whose first column is user_id and returns its rows.
 func (s *session) table(ctx context.Context, query string) (*features.Table, error) {
-	t := &features.Table{}
+	tables, err := s.tables(ctx, query, []features.Day{0})
+	if err != nil {
+		return nil, err
+	}
+	return tables[0], nil
+}
+
+// tables runs a compiled query and returns one table a cut. With several cuts the first column is the cut's day; user_id comes next.
+func (s *session) tables(ctx context.Context, query string, cuts []features.Day) ([]*features.Table, error) {
+	byCut := map[int64]*features.Table{}
+	out := make([]*features.Table, len(cuts))
+	for i, c := range cuts {
+		if byCut[int64(c)] != nil {
+			return nil, &features.InvalidError{Field: "as_of", Reason: fmt.Sprintf("%s stands twice", c)}
+		}
+		out[i] = &features.Table{AsOf: c}
+		byCut[int64(c)] = out[i]
+	}
+	lead := min(1, len(cuts)-1) // columns before user_id
 	err := s.Raw(func(c any) error {
 		rows, err := c.(driver.QueryerContext).QueryContext(ctx, query, nil)
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
-		return scan(t, rows)
+		text := columnsOf(rows, lead+1, out)
+		values := make([]driver.Value, len(rows.Columns()))
+		for {
+			if err := rows.Next(values); err != nil {
+				if isEOF(err) {
+					return nil
+				}
+				return err
+			}
+			t := out[0]
+			if lead == 1 {
+				cut, err := number(values[0])
+				if err != nil {
+					return err
+				}
+				t = byCut[int64(cut)]
+			}
+			if err := addRow(t, text, values[lead:]); err != nil {
+				return err
+			}
+		}
 	})
-	return t, err
+	return out, err
 }
 
-// scan reads all rows; the column types of the result decide what is a number, an integer or a text.
-func scan(t *features.Table, rows driver.Rows) error {
-	names := rows.Columns()
+// columnsOf gives every table the columns of a result from position first on, and says which are texts. The types of the result decide
+// what is a number, an integer or a text.
+func columnsOf(rows driver.Rows, first int, tables []*features.Table) []bool {
+	names := rows.Columns()[first:]
 	typed := rows.(driver.RowsColumnTypeDatabaseTypeName)
 	text := make([]bool, len(names))
 	for i, name := range names {
-		kind := typed.ColumnTypeDatabaseTypeName(i)
+		kind := typed.ColumnTypeDatabaseTypeName(first + i)
 		text[i] = kind == "VARCHAR"
-		if i > 0 {
-			integer := strings.HasSuffix(kind, "INT") || strings.HasSuffix(kind, "INTEGER")
-			t.Columns = append(t.Columns, features.Column{Name: name, Integer: integer})
-		}
-	}
-	values := make([]driver.Value, len(names))
-	for {
-		if err := rows.Next(values); err != nil {
-			if isEOF(err) {
-				return nil
-			}
-			return err
-		}
-		user, ok := values[0].(string)
-		if !ok {
-			return fmt.Errorf("column %s: a user id is missing", names[0])
-		}
-		t.Users = append(t.Users, user)
-		for i := 1; i < len(names); i++ {
-			col := &t.Columns[i-1]
+		for _, t := range tables {
+			col := features.Column{Name: name, Integer: strings.HasSuffix(kind, "INT") || strings.HasSuffix(kind, "INTEGER")}
 			if text[i] {
-				v, _ := values[i].(string)
-				col.Texts = append(col.Texts, v)
-				continue
+				col.Texts = []string{}
 			}
-			n, err := number(values[i])
-			if err != nil {
-				return fmt.Errorf("column %s: %w", names[i], err)
-			}
-			col.Numbers = append(col.Numbers, n)
+			t.Columns = append(t.Columns, col)
 		}
 	}
+	return text
+}
+
+// addRow appends one row: user_id, then the columns.
+func addRow(t *features.Table, text []bool, values []driver.Value) error {
+	user, ok := values[0].(string)
+	if !ok {
+		return fmt.Errorf("a user id is missing")
+	}
+	t.Users = append(t.Users, user)
+	for i, v := range values[1:] {
+		col := &t.Columns[i]
+		if text[i] {
+			s, _ := v.(string)
+			col.Texts = append(col.Texts, s)
+			continue
+		}
+		n, err := number(v)
+		if err != nil {
+			return fmt.Errorf("column %s: %w", col.Name, err)
+		}
+		col.Numbers = append(col.Numbers, n)
+	}
+	return nil
 }
 
 // number is a driver value as float64; null is NaN.

@@ -141,14 +141,14 @@ func (s *session) bind(ctx context.Context, snap *lake.Snapshot) error {
 		if err := s.tombstones(ctx, snap); err != nil {
 			return err
 		}
-		where = " WHERE NOT EXISTS (SELECT 1 FROM erased x WHERE x.user_id = e.user_id AND e.received_at < x.at)"
+		where = " WHERE NOT EXISTS (SELECT 1 FROM erased x WHERE x.user_id = e.user_id AND e.received_at < x.erased_at)"
 	}
 	_, err := s.ExecContext(ctx, "CREATE TEMP VIEW events AS SELECT e.* FROM "+from+where)
 	return err
 }
 
 func (s *session) tombstones(ctx context.Context, snap *lake.Snapshot) error {
-	if _, err := s.ExecContext(ctx, "CREATE TEMP TABLE erased (user_id VARCHAR, at TIMESTAMP)"); err != nil {
+	if _, err := s.ExecContext(ctx, "CREATE TEMP TABLE erased (user_id VARCHAR, erased_at TIMESTAMP)"); err != nil {
 		return err
 	}
 	return s.append(ctx, "erased", func(row func(...driver.Value) error) error {

@@ -194,7 +194,7 @@ func TestMeasureEqualsPlainLoop(t *testing.T) {
 	start := asOf.Add(-35 * 24 * time.Hour)
 	variants := []string{"a", "b"}
 	strata := map[int64]string{1: "1:1", 2: "1:1", 3: "9:1"}
-	for seed := range uint64(4) {
+	for seed := range uint64(3) {
 		all := trial(seed, 400, asOf)
 		rand.New(rand.NewPCG(seed, 2)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		engine, snap := world(t, shop, all[:len(all)/2], all[len(all)/2:])

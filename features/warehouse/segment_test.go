@@ -27,6 +27,12 @@ var files int
 // segment writes events as one segment file under dir, in the lake's schema.
 func segment(t testing.TB, dir string, events []features.Event) lake.Segment {
 	t.Helper()
+	return segments(t, dir, events, "TRUE")[0]
+}
+
+// segments writes one segment file for every condition on the events.
+func segments(t testing.TB, dir string, events []features.Event, conditions ...string) []lake.Segment {
+	t.Helper()
 	connector, err := duckdb.NewConnector("", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -59,12 +65,15 @@ func segment(t testing.TB, dir string, events []features.Event) lake.Segment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files++
-	path := filepath.Join(dir, fmt.Sprintf("seg-%d.parquet", files))
-	if _, err := conn.ExecContext(context.Background(), "COPY (FROM e ORDER BY user_id, ts) TO '"+path+"' (FORMAT parquet)"); err != nil {
-		t.Fatal(err)
+	out := make([]lake.Segment, len(conditions))
+	for i, cond := range conditions {
+		files++
+		out[i].Path = filepath.Join(dir, fmt.Sprintf("seg-%d.parquet", files))
+		if _, err := conn.ExecContext(context.Background(), "COPY (FROM e WHERE "+cond+" ORDER BY user_id, ts) TO '"+out[i].Path+"' (FORMAT parquet)"); err != nil {
+			t.Fatal(err)
+		}
 	}
-	return lake.Segment{Path: path, Rows: int64(len(events))}
+	return out
 }
 
 // world is an engine over one data directory with these events as its snapshot, each slice a segment.
