@@ -3,6 +3,7 @@ package experiments_test
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -291,5 +292,34 @@ func TestNeedsServer(t *testing.T) {
 	}
 	if keys := snapshot(t, child, running(t, "e")).Keys(); !slices.Equal(keys, []string{"child", "e"}) {
 		t.Errorf("Keys = %v, want byte order", keys)
+	}
+}
+
+// A day of clock jumps, forwards and back: an answer depends on the moment asked about alone, and the schedule is half-open to the nanosecond.
+func TestScheduleUnderClockJumps(t *testing.T) {
+	start, end := now.Add(6*time.Hour), now.Add(18*time.Hour)
+	s := snapshot(t, running(t, "e", func(d *experiments.Definition) { d.StartAt, d.EndAt = &start, &end }))
+	rng := rand.New(rand.NewPCG(24, 0))
+	check := func(at time.Time) {
+		t.Helper()
+		want := experiments.ReasonSplit
+		switch {
+		case at.Before(start):
+			want = experiments.ReasonNotStarted
+		case !at.Before(end):
+			want = experiments.ReasonStopped
+		}
+		if a := s.Assign(&experiments.Unit{ID: "u", Now: at}, "e"); a.Reason != want {
+			t.Fatalf("at %v: %s, want %s", at, a.Reason, want)
+		}
+	}
+	zones := []*time.Location{time.UTC, time.FixedZone("CST", 8*3600), time.FixedZone("PST", -8*3600)}
+	for i := range 24 * 60 {
+		check(now.Add(time.Duration(rng.Int64N(int64(24 * time.Hour)))).In(zones[i%3]))
+	}
+	for _, edge := range []time.Time{start, end} {
+		for d := time.Duration(-1); d <= 1; d++ {
+			check(edge.Add(d))
+		}
 	}
 }
