@@ -25,7 +25,7 @@ func (l *Lake) keepHouse(ctx context.Context) error {
 	if _, err := l.Compact(ctx); err != nil {
 		return err
 	}
-	if _, err := l.collect(ctx); err != nil {
+	if _, err := l.Collect(ctx); err != nil {
 		return err
 	}
 	return l.sweepRuns()

@@ -368,7 +368,7 @@ func (l *Lake) eraseJournal(ctx context.Context, user string, views map[uint64]b
 // tombstone by a keyed hash.
 func (l *Lake) prove(ctx context.Context, user string, p *Proof) error {
 	for {
-		if _, err := l.collect(ctx); err != nil {
+		if _, err := l.Collect(ctx); err != nil {
 			return err
 		}
 		l.leases.mu.Lock()

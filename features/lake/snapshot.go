@@ -179,9 +179,9 @@ func (l *Lake) releaseAll() error {
 	return err
 }
 
-// collect deletes the files of segments that were replaced longer than the grace ago and that no live lease can still read, and
+// Collect deletes the files of segments that were replaced longer than the grace ago and that no live lease can still read, and
 // what crashed writers left behind. It returns how many files went. The caller does not hold the lake lock.
-func (l *Lake) collect(ctx context.Context) (int, error) {
+func (l *Lake) Collect(ctx context.Context) (int, error) {
 	gone := 0
 	err := l.locked(ctx, func() error {
 		now := time.Now()
