@@ -23,7 +23,7 @@ setup: ## check what a build needs; install what Debian has, name the rest
 
 build: setup ## bin/perennial with the page inside
 	@$(MAKE) --no-print-directory -j2 warm web
-	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BINARY) ./cmd/perennial
+	go build -ldflags "-s -w -X main.version=$(VERSION)" -o $(BINARY) ./cmd/perennial
 
 # The slow dependencies (DuckDB, SQLite, Pebble) compile while npm builds the page.
 warm:
