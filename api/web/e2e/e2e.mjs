@@ -303,7 +303,7 @@ try {
       await dialog().getByRole('button', { name: say('en', 'keys.create') }).click()
       const secret = await page.locator('.secret').innerText()
       assert(secret.length > 20)
-      await dialog().getByRole('button', { name: say('en', 'keys.done') }).click()
+      await dialog().locator('.ant-btn-primary').click()
       const row = page.locator('tr', { hasText: made })
       await row.getByRole('button', { name: say('en', 'keys.revoke') }).click()
       await page.locator('.ant-popconfirm').getByRole('button', { name: say('en', 'keys.revoke') }).click()

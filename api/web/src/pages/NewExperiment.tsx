@@ -205,7 +205,8 @@ export default function NewExperiment() {
               )}
             </div>
           </Section>
-          {problem && <Alert type="error" showIcon title={problem} description={<OtherFaults paths={claimed} />} />}
+          {problem && <Alert type="error" showIcon title={problem} />}
+        {problem && <OtherFaults paths={claimed} />}
           <Button type="primary" size="large" htmlType="submit" loading={busy}>
             {t('new.submit')}
           </Button>

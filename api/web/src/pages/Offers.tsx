@@ -52,7 +52,8 @@ function NewOffer({ open, close, done }: { open: boolean; close: () => void; don
         </div>
         <Field label={t('offer.rulesZh')} path="rules.zh">{(p) => <Input.TextArea {...p} lang="zh-CN" rows={2} value={o.zh} onChange={(e) => setO({ ...o, zh: e.target.value })} />}</Field>
         <Field label={t('offer.rulesEn')} path="rules.en">{(p) => <Input.TextArea {...p} lang="en" rows={2} value={o.en} onChange={(e) => setO({ ...o, en: e.target.value })} />}</Field>
-        {problem && <Alert type="error" showIcon title={problem} description={<OtherFaults paths={['key', 'kind', 'terms', 'unit_cost', 'quota', 'rules.zh', 'rules.en']} />} />}
+        {problem && <Alert type="error" showIcon title={problem} />}
+        {problem && <OtherFaults paths={['key', 'kind', 'terms', 'unit_cost', 'quota', 'rules.zh', 'rules.en']} />}
       </FaultsContext.Provider>
     </Modal>
   )

@@ -39,7 +39,8 @@ function New({ what, close, done }: { what: 'layer' | 'holdout'; close: () => vo
       <FaultsContext.Provider value={faults}>
         <Field label={t('traffic.key')} path="key">{(p) => <Input {...p} className="mono" value={key} onChange={(e) => setKey(e.target.value)} />}</Field>
         {what === 'holdout' && <Field label={t('traffic.shareInput')} path="share">{(p) => <InputNumber {...p} min={0.1} max={50} value={percent} onChange={(x) => setPercent(x ?? 5)} />}</Field>}
-        {problem && <Alert type="error" showIcon title={problem} description={<OtherFaults paths={['key', 'share']} />} />}
+        {problem && <Alert type="error" showIcon title={problem} />}
+        {problem && <OtherFaults paths={['key', 'share']} />}
       </FaultsContext.Provider>
     </Modal>
   )
