@@ -95,6 +95,14 @@ func (im *Importer) sensorsRow(d *draft) error {
 	}
 	e.TS = ts
 	for _, f := range sensorsAmounts {
+		if c, own := d.cells[f.field]; own { // the user's mapping wins
+			m, err := ParseMicros(string(c.text))
+			if err != nil {
+				return &InvalidError{f.field, "not a decimal number"}
+			}
+			*e.amount(f.field) = AmountOf(m)
+			continue
+		}
 		for _, name := range f.names {
 			c, err := member(line, []string{"properties", name})
 			if err != nil || c.text == nil {
@@ -109,6 +117,10 @@ func (im *Importer) sensorsRow(d *draft) error {
 		}
 	}
 	for _, f := range sensorsTexts {
+		if c, own := d.cells[f.field]; own && !c.number {
+			*e.text(f.field) = string(c.text)
+			continue
+		}
 		for _, name := range f.names {
 			if c, err := member(line, []string{"properties", name}); err == nil && c.text != nil && !c.number {
 				*e.text(f.field) = string(c.text)
