@@ -197,7 +197,7 @@ func TestReallocationMovesTheMinimum(t *testing.T) {
 	}
 }
 
-// The example of reference/assignment §3.5: 50/50 becomes thirds.
+// Halves become thirds: a keeps its first third, b its own, and c takes what both give back.
 func TestReallocateHalvesToThirds(t *testing.T) {
 	halves := []experiments.Variant{{Key: "a", Weight: 1}, {Key: "b", Weight: 1}}
 	got := experiments.Reallocate(experiments.Allocate(halves, 1), append(halves, experiments.Variant{Key: "c", Weight: 1}), 1)

@@ -1,0 +1,111 @@
+package experiments
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Validate returns every fault of a layer.
+func (l *Layer) Validate() error {
+	var f faults
+	checkKey(&f, "key", l.Key)
+	if l.Salt != "" {
+		checkSalt(&f, "salt", l.Salt)
+	}
+	spans := make([]span, len(l.Allocation))
+	for i, r := range l.Allocation {
+		at := fmt.Sprintf("allocation[%d]", i)
+		checkKey(&f, at+".experiment", r.Experiment)
+		checkRange(&f, at, r.Start, r.End)
+		spans[i] = span{i, r.Start, r.End}
+	}
+	checkOverlap(&f, "allocation", spans)
+	return f.err()
+}
+
+// Validate returns every fault of a holdout.
+func (h *Holdout) Validate() error {
+	var f faults
+	checkKey(&f, "key", h.Key)
+	if h.Salt != "" {
+		checkSalt(&f, "salt", h.Salt)
+	}
+	checkFraction(&f, "share", h.Share)
+	spans := make([]span, len(h.Allocation))
+	for i, r := range h.Allocation {
+		checkRange(&f, fmt.Sprintf("allocation[%d]", i), r.Start, r.End)
+		spans[i] = span{i, r.Start, r.End}
+	}
+	checkOverlap(&f, "allocation", spans)
+	if len(h.Allocation) == 0 && h.Share == 0 {
+		f.add("share", "is zero: give a share or an allocation")
+	}
+	for i, key := range h.Experiments {
+		checkKey(&f, fmt.Sprintf("experiments[%d]", i), key)
+	}
+	return f.err()
+}
+
+// offerKinds and metricKinds are those of CONTRACT §5.
+var (
+	offerKinds  = []string{"timed_discount", "spend_threshold", "bundle", "buy_x_get_y", "first_order", "gift", "free_shipping", "points", "service"}
+	metricKinds = []string{"mean", "proportion", "ratio", "quantile", "retention", "funnel"}
+)
+
+// BuiltInMetrics are there without being defined.
+var BuiltInMetrics = []string{"profit", "revenue", "orders", "order_rate", "aov", "refund_share", "retention_7d", "repurchase_rate"}
+
+// Validate returns every fault of an offer.
+func (o *Offer) Validate() error {
+	var f faults
+	checkKey(&f, "key", o.Key)
+	if !slices.Contains(offerKinds, o.Kind) {
+		f.add("kind", "%q is not one of %s", o.Kind, strings.Join(offerKinds, " "))
+	}
+	if len(o.Terms) > maxPayload {
+		f.add("terms", "has %d bytes, at most %d are allowed", len(o.Terms), maxPayload)
+	}
+	if raw := bytes.TrimSpace(o.Terms); len(raw) > 0 && (raw[0] != '{' || !json.Valid(raw)) {
+		f.add("terms", "is not a JSON object")
+	}
+	if o.UnitCost != nil && !(*o.UnitCost >= 0 && *o.UnitCost <= 1e9) {
+		f.add("unit_cost", "%v is not within 0..1e9", *o.UnitCost)
+	}
+	if o.Quota != nil && *o.Quota < 1 {
+		f.add("quota", "%d is not positive; leave it out for an offer without limit", *o.Quota)
+	}
+	if o.StartsAt != nil && o.EndsAt != nil && !o.StartsAt.Before(*o.EndsAt) {
+		f.add("ends_at", "is not after starts_at")
+	}
+	return f.err()
+}
+
+// Validate returns every fault of a metric of the library.
+func (m *MetricDef) Validate() error {
+	var f faults
+	checkKey(&f, "key", m.Key)
+	if slices.Contains(BuiltInMetrics, m.Key) {
+		f.add("key", "%q is built in", m.Key)
+	}
+	if !slices.Contains(metricKinds, m.Kind) {
+		f.add("kind", "%q is not one of %s", m.Kind, strings.Join(metricKinds, " "))
+	}
+	if m.WindowDays < 0 || m.WindowDays > 365 {
+		f.add("window_days", "%d is not within 1..365", m.WindowDays)
+	}
+	if m.Direction != "" && m.Direction != "up" && m.Direction != "down" {
+		f.add("direction", "%q is not up or down", m.Direction)
+	}
+	for _, raw := range []struct {
+		field string
+		value json.RawMessage
+	}{{"filter", m.Filter}, {"cap", m.Cap}} {
+		if len(raw.value) > maxPayload || len(raw.value) > 0 && !json.Valid(raw.value) {
+			f.add(raw.field, "is not JSON of at most %d bytes", maxPayload)
+		}
+	}
+	return f.err()
+}
