@@ -76,7 +76,7 @@ type Crossed struct {
 	Effect  Num       `json:"effect"`
 	Low     Num       `json:"low"`
 	High    Num       `json:"high"`
-	Shrunk  Num       `json:"shrunk"` // the estimate for forecasts: at a crossing the plain one is inflated
+	Shrunk  Num       `json:"shrunk"` // the median-unbiased estimate, for forecasts: at a crossing the plain one is inflated
 	Action  string    `json:"action"`
 }
 

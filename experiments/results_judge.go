@@ -373,9 +373,10 @@ func (j *judging) guardrail(g Guardrail, s MetricSpec, variant string, r row) *N
 	return nonInferior(r.pair, g.Margin, alpha, s.Lower, harm)
 }
 
-// belief is the Bayesian line: prior N(0, τ²) with τ the effect that the plan wants to see, so that a lucky look is shrunk.
+// belief is the Bayesian line: a weak proper prior N(0, τ²) with τ = 30 % of the metric's level (the mde where that is more). For talk, never for
+// stopping.
 func (j *judging) belief(r row) *Bayes {
-	tau := j.wanted()
+	tau := j.wanted() * math.Max(1, 0.3/j.mde())
 	if !(tau > 0) || !(r.pair.SE() > 0) {
 		return nil
 	}
@@ -685,8 +686,11 @@ func (j *judging) absorb(doc *Results, v evidence) {
 		if doc.Decision.Action != Ship {
 			c.Side = "worse"
 		}
-		if a.result.Bayes != nil {
-			c.Shrunk = a.result.Bayes.Shrunk
+		if p, err := j.c.pair(j.primary, a.variant, "", "", false); err == nil {
+			d := j.design(j.primary, a.variant, stats.OBrienFleming, false, p)
+			if bounds, err := d.Boundaries(j.alpha / float64(len(j.variants))); err == nil {
+				c.Shrunk = Num(math.Copysign(d.MedianUnbiased(bounds, p.Z())*p.SE(), p.Effect()))
+			}
 		}
 		doc.State.Crossed = c
 		return

@@ -108,6 +108,31 @@ func (d Design) Crossing(bounds []float64, drift float64) (any, upper, meanInfor
 	return any, upper, meanInformation
 }
 
+// MedianUnbiased returns the statistic that a design which stopped at its last look with |z| should be read as: the drift under which a result as
+// extreme, in the stage-wise order (earlier crossings are more extreme), is as likely as not (Fairbanks & Madsen 1982; Jennison & Turnbull 2000,
+// §8.3). The plain z of a test that stopped early is inflated; times the standard error this is the effect to forecast with. bounds are those of
+// all looks; with one look it is |z| itself.
+func (d Design) MedianUnbiased(bounds []float64, z float64) float64 {
+	z = math.Abs(z)
+	k := len(bounds) - 1
+	last := d.Information[k]
+	scaled := Design{Fraction: d.Fraction, Information: make([]float64, k+1), Spending: d.Spending, OneSided: d.OneSided}
+	for i, v := range d.Information {
+		scaled.Information[i] = v / last
+	}
+	ends := append(append([]float64(nil), bounds[:k]...), z)
+	lo, hi := -z-2, z+2
+	for range 60 {
+		mid := (lo + hi) / 2
+		if _, up, _ := scaled.Crossing(ends, mid); up < 0.5 {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return (lo + hi) / 2
+}
+
 // walk is the sub-density of the sum B = Z·√I on the nodes of the region where the test goes on. The zero value is the start.
 type walk struct {
 	info float64

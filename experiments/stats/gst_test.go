@@ -111,6 +111,25 @@ func TestDegenerateDesigns(t *testing.T) {
 	}
 }
 
+// With one look the median-unbiased reading is the statistic; after earlier looks it is smaller, and a result as extreme is then as likely as not.
+func TestMedianUnbiased(t *testing.T) {
+	one := EqualLooks(1, 1)
+	near(t, "one look", one.MedianUnbiased([]float64{1.96}, 2.5), 2.5, 1e-9)
+	d := EqualLooks(5, 4)
+	bounds, err := d.Boundaries(0.05)
+	if err != nil {
+		t.Fatal(err)
+	}
+	z := bounds[3] + 0.1
+	got := d.MedianUnbiased(bounds, z)
+	if got >= z || got < 0.7*z {
+		t.Errorf("MedianUnbiased = %v for z = %v", got, z)
+	}
+	if got != d.MedianUnbiased(bounds, -z) {
+		t.Error("the sign of z matters")
+	}
+}
+
 func BenchmarkBoundaries60(b *testing.B) {
 	d := EqualLooks(60, 60)
 	for b.Loop() {
