@@ -91,7 +91,9 @@ type ask struct {
 	body   []byte
 	asked  []byte // the part of the body that is the whole question
 	out    []byte
+	asking string // the experiment that is being answered
 	kept   func(experiment string) (experiments.StickyAnswer, bool)
+	used   func(offer string) bool
 }
 
 var asks = sync.Pool{New: func() any {
@@ -100,8 +102,26 @@ var asks = sync.Pool{New: func() any {
 		k, ok := a.s.o.Lake.Sticky(experiment, a.unit.ID)
 		return experiments.StickyAnswer{Variant: k.Variant, AllocationRevision: k.AllocationRevision, PAssign: k.PAssign, ScoreVersion: k.ScoreVersion}, ok
 	}
+	a.used = a.usedUp
 	return a
 }}
+
+// usedUp tells whether an offer's quota is used up for the unit. Who was shown it before keeps it: the quota closes the door behind her.
+func (a *ask) usedUp(offer string) bool {
+	if a.s.o.OfferOut == nil || !a.s.o.OfferOut(offer) {
+		return false
+	}
+	e, ok := a.p.snap.Experiment(a.asking)
+	if !ok {
+		return true
+	}
+	for revision := e.AllocationRevision; revision > 0; revision-- {
+		if a.s.o.Lake.Exposed(a.unit.ID, a.asking, revision) {
+			return false
+		}
+	}
+	return true
+}
 
 // newAsk takes a question from the pool; free returns it. It fails before the definitions are loaded.
 func (s *Server) newAsk(ctx context.Context) (*ask, *Problem) {
@@ -135,12 +155,13 @@ func (a *ask) about(id string) {
 		a.server.row, a.server.found = a.p.profiles.Row(id)
 	}
 	out := *a.s.optedOut.Load()
-	a.unit = experiments.Unit{ID: id, Server: &a.server, Sent: &a.sent, Now: now, Sticky: a.kept, Upstream: a.s.o.Upstream,
+	a.unit = experiments.Unit{ID: id, Server: &a.server, Sent: &a.sent, Now: now, Sticky: a.kept, Upstream: a.s.o.Upstream, OfferOut: a.used,
 		OptedOut: len(out) > 0 && out[id]}
 }
 
 // answer evaluates one experiment, keeps a sticky first answer and records the exposure.
 func (a *ask) answer(key string) (experiments.Assignment, error) {
+	a.asking = key
 	x := a.p.snap.Assign(&a.unit, key)
 	if x.Keep && !a.peek {
 		k := lake.Kept{Variant: x.Variant, AllocationRevision: x.AllocationRevision, PAssign: x.PAssign, ScoreVersion: a.p.version}
@@ -154,8 +175,12 @@ func (a *ask) answer(key string) (experiments.Assignment, error) {
 	if !x.Enrolled || a.expose == exposeNo || x.Reason == experiments.ReasonForced {
 		return x, nil
 	}
-	if a.expose == exposeYes && a.s.o.Lake.Exposed(a.unit.ID, x.Experiment, x.AllocationRevision) {
+	known := a.s.o.Lake.Exposed(a.unit.ID, x.Experiment, x.AllocationRevision)
+	if known && a.expose == exposeYes {
 		return x, nil
+	}
+	if !known {
+		a.s.given(&x)
 	}
 	err := a.s.o.Lake.Expose(a.ctx, lake.Exposure{Unit: strings.Clone(a.unit.ID), Experiment: strings.Clone(x.Experiment), Variant: x.Variant,
 		AllocationRevision: x.AllocationRevision, PAssign: x.PAssign, Policy: x.Reason, ScoreVersion: a.scoreVersion(&x), At: a.unit.Now}, a.expose == exposeSync)
@@ -166,6 +191,13 @@ func (a *ask) answer(key string) (experiments.Assignment, error) {
 		}
 	}
 	return x, nil
+}
+
+// given counts the offer of a first exposure against its quota.
+func (s *Server) given(x *experiments.Assignment) {
+	if x.Offer != nil && x.Offer.Quota != nil && s.o.Given != nil {
+		s.o.Given(x.Offer.Key)
+	}
 }
 
 // scoreVersion returns the scores that decided: tonight's, or for a kept answer those of the night that it was given.

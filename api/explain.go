@@ -99,6 +99,7 @@ func (s *Server) explain(ctx context.Context, in *struct{ Body explainBody }) (*
 	a.about(in.Body.UnitID)
 	a.peek = true
 	a.keys = append(a.keys, e.Key)
+	a.asking = e.Key
 	x := a.p.snap.Assign(&a.unit, e.Key)
 	a.appendAssignment(&x)
 	out := Explanation{UnitID: in.Body.UnitID, Experiment: e.Key, Step: x.Reason, Text: reasonWords[x.Reason], Assignment: append(json.RawMessage(nil), a.out...), Status: string(e.Status),

@@ -109,6 +109,7 @@ func (s *Server) exposeOne(c *gin.Context, raw json.RawMessage) (known bool, err
 	if err := a.signed(c); err != nil {
 		return false, err
 	}
+	a.asking = in.Experiment
 	x := a.p.snap.Assign(&a.unit, in.Experiment)
 	switch {
 	case x.Reason == experiments.ReasonUnknown:
@@ -123,6 +124,7 @@ func (s *Server) exposeOne(c *gin.Context, raw json.RawMessage) (known bool, err
 	if s.o.Lake.Exposed(in.UnitID, x.Experiment, x.AllocationRevision) {
 		return true, nil
 	}
+	s.given(&x)
 	return false, s.o.Lake.Expose(c.Request.Context(), lake.Exposure{Unit: in.UnitID, Experiment: x.Experiment, Variant: x.Variant, AllocationRevision: x.AllocationRevision,
 		PAssign: x.PAssign, Policy: x.Reason, ScoreVersion: a.scoreVersion(&x), At: a.unit.Now}, false)
 }

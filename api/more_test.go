@@ -3,6 +3,7 @@ package api_test
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"perennial/api"
@@ -165,5 +166,33 @@ func TestCustomers(t *testing.T) {
 	}
 	if got := s.do("analyst", "GET", "/v1/scores?cursor=nonsense", ""); got.status != 422 {
 		t.Errorf("a cursor that is none: %d, want 422", got.status)
+	}
+}
+
+// TestQuota closes an experiment when its offer is used up, and takes the offer from nobody who was shown it.
+func TestQuota(t *testing.T) {
+	var given atomic.Int64
+	s := newShop(t, func(o *api.Options) {
+		o.Given = func(string) { given.Add(1) }
+		o.OfferOut = func(string) bool { return given.Load() >= 3 }
+	})
+	s.good("marketer", "POST", "/v1/offers", `{"key":"few","kind":"gift","terms":{},"quota":3,"rules":{"zh":"赠品","en":"A gift"}}`)
+	s.run("gift", `{"variants":[{"key":"a","weight":1},{"key":"b","weight":1,"offer":"few"}]}`)
+	first := map[string]any{}
+	for i := range 40 {
+		u := fmt.Sprintf("u%d", i)
+		if a := s.one(u, "gift", ""); a["enrolled"] == true {
+			first[u] = a["variant"]
+		} else if a["reason"] != "offer_exhausted" {
+			t.Fatalf("%s: %v", u, a)
+		}
+	}
+	if given.Load() != 3 || len(first) == 40 {
+		t.Errorf("%d offers given to %d units, want 3", given.Load(), len(first))
+	}
+	for u, variant := range first {
+		if a := s.one(u, "gift", ""); a["variant"] != variant {
+			t.Errorf("%s had %v and now gets %v", u, variant, a)
+		}
 	}
 }

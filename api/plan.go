@@ -20,6 +20,7 @@ type plan struct {
 	keys     []string        // started experiments: what a question without a list asks for
 	own      map[string]bool // attribute names that apps cannot send
 	switches []string        // flags of an upstream Unleash that experiments hang on
+	limited  []string        // offers with a quota
 	turns    []time.Time     // instants at which a schedule changes answers, ascending
 	offers   sync.Map        // *experiments.Offer → its JSON
 	version  string          // score version, "" without scores
@@ -63,6 +64,9 @@ func newPlan(snap *experiments.Snapshot, profiles *features.Profiles) *plan {
 		turns := []*time.Time{e.StartAt, e.EndAt}
 		for _, o := range snap.Offers(key) {
 			turns = append(turns, o.StartsAt, o.EndsAt)
+			if o.Quota != nil {
+				p.limited = append(p.limited, o.Key)
+			}
 		}
 		for _, t := range turns {
 			if t != nil {
@@ -119,11 +123,10 @@ func (a *ask) etag(surface string, parts ...[]byte) string {
 	binary.LittleEndian.PutUint64(head[48:], uint64(a.s.o.Shop.DayOf(now)))
 	h.Write(head[:])
 	for _, flag := range p.switches {
-		if a.s.o.Upstream != nil && a.s.o.Upstream(flag) {
-			h.Write([]byte{1})
-		} else {
-			h.Write([]byte{0})
-		}
+		h.Write(bit(a.s.o.Upstream != nil && a.s.o.Upstream(flag)))
+	}
+	for _, offer := range p.limited {
+		h.Write(bit(a.s.o.OfferOut != nil && a.s.o.OfferOut(offer)))
 	}
 	h.Write([]byte(surface))
 	h.Write([]byte{0})
@@ -134,4 +137,11 @@ func (a *ask) etag(surface string, parts ...[]byte) string {
 	}
 	var sum [sha256.Size]byte
 	return `"` + hex.EncodeToString(h.Sum(sum[:0])[:16]) + `"`
+}
+
+func bit(b bool) []byte {
+	if b {
+		return []byte{1}
+	}
+	return []byte{0}
 }

@@ -38,8 +38,9 @@ type live struct {
 	scores   atomic.Pointer[string] // why the first scores are not loaded yet
 
 	upstream *unleash.Upstream // nil without unleash_url
-	loading  sync.Mutex        // one load of scores at a time
-	again    atomic.Bool       // the loaded scores were rewritten
+	quotas   quotas
+	loading  sync.Mutex  // one load of scores at a time
+	again    atomic.Bool // the loaded scores were rewritten
 	engines  sync.Mutex
 	engine   *warehouse.Engine
 }
@@ -92,6 +93,7 @@ func (v *live) reload(ctx context.Context) error {
 		return fmt.Errorf("definitions: %w", err)
 	}
 	v.snapshot.Store(snapshot)
+	v.quotas.cover(snapshot)
 	v.version.Store(source.Version)
 	if s := v.server.Load(); s != nil {
 		return s.Refresh(ctx)

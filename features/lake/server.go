@@ -72,12 +72,13 @@ func (l *Lake) Serve(ctx context.Context, wait time.Duration) (err error) {
 	if s.listener, err = l.listen(); err != nil {
 		return fmt.Errorf("serve.sock: %w", err)
 	}
-	s.stop, s.early = make(chan struct{}), make(chan struct{}, 1)
+	stop, early, listener := make(chan struct{}), make(chan struct{}, 1), s.listener
+	s.stop, s.early = stop, early
 	l.journal.Store(j)
 	s.done.Add(3)
-	go func() { defer s.done.Done(); l.flushLoop(s.stop) }()
-	go func() { defer s.done.Done(); l.sealLoop(s.stop, s.early) }()
-	go func() { defer s.done.Done(); l.acceptLoop(s.listener) }()
+	go func() { defer s.done.Done(); l.flushLoop(stop) }()
+	go func() { defer s.done.Done(); l.sealLoop(stop, early) }()
+	go func() { defer s.done.Done(); l.acceptLoop(listener) }()
 	return nil
 }
 
