@@ -22,6 +22,7 @@ const loadLot = 200_000
 
 type importCmd struct {
 	Events importEventsCmd `cmd:"" help:"Events: CSV, TSV, NDJSON or Parquet; .gz and .zst too."`
+	Orders importEventsCmd `cmd:"" help:"The same, for files that hold only orders."`
 }
 
 type importEventsCmd struct {
