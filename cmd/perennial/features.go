@@ -113,7 +113,7 @@ func buildFeatures(ctx context.Context, l *lake.Lake, e *warehouse.Engine, snap 
 			return run, table, nil
 		}
 	}
-	table, err := e.Features(ctx, snap, asOf)
+	table, err := asOfTable(ctx, l, e, snap, asOf)
 	if err != nil {
 		return fail(err)
 	}
@@ -137,4 +137,60 @@ func buildFeatures(ctx context.Context, l *lake.Lake, e *warehouse.Engine, snap 
 		return fail(err)
 	}
 	return run, table, nil
+}
+
+// tilesFrom is how many events make tiles worth their files: below it one statement over the raw events is as fast.
+const tilesFrom = 2_000_000
+
+// asOfTable computes the features of a cut: from raw events in a small shop, from tiles in a large one. Both give the same bytes.
+func asOfTable(ctx context.Context, l *lake.Lake, e *warehouse.Engine, snap *lake.Snapshot, asOf features.Day) (*features.Table, error) {
+	var rows int64
+	for _, g := range snap.Segments {
+		rows += g.Rows
+	}
+	if rows < tilesFrom {
+		return e.Features(ctx, snap, asOf)
+	}
+	dir, err := buildTiles(ctx, l, e, snap, asOf)
+	if err != nil {
+		return nil, err
+	}
+	tables, err := e.FeaturesFromTiles(ctx, dir, asOf)
+	if err != nil {
+		return nil, err
+	}
+	return tables[0], nil
+}
+
+// buildTiles returns the directory of the published tiles of a snapshot, building them when the snapshot has changed since the last build: only
+// its changed days are computed, the rest is linked from the newest build.
+func buildTiles(ctx context.Context, l *lake.Lake, e *warehouse.Engine, snap *lake.Snapshot, asOf features.Day) (string, error) {
+	version := e.PlanTiles(snap).Version()
+	if run, ok, err := l.FindRun(ctx, "tiles", 0, version); err != nil || ok {
+		return run.Dir, err
+	}
+	previous := ""
+	if newest, ok, err := l.FindRun(ctx, "tiles", 0, ""); err != nil {
+		return "", err
+	} else if ok {
+		previous = newest.Dir
+	}
+	dir, err := l.NewRunDir("tiles", asOf)
+	if err != nil {
+		return "", err
+	}
+	made, err := e.BuildTiles(ctx, snap, dir, previous, nil)
+	if err != nil {
+		os.RemoveAll(dir)
+		return "", err
+	}
+	meta, err := json.Marshal(map[string]any{"as_of": asOf.String(), "version": version, "rows": made.Rows(), "days": len(made.Days), "days_computed": made.Dirty, "layout": made.Layout})
+	if err != nil {
+		return "", err
+	}
+	run, err := l.Publish(ctx, lake.Run{Kind: "tiles", AsOf: asOf, Version: version, Dir: dir, Meta: meta})
+	if err != nil {
+		return "", err
+	}
+	return run.Dir, nil
 }

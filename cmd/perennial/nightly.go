@@ -235,10 +235,10 @@ func (n *night) features(ctx context.Context) (bool, int64, error) {
 // minCutUsers is the fewest users of a cut that a night learns from.
 const minCutUsers = 200
 
-// cuts returns the two cuts of the night's models: the first of the newest month whose label window, refunds included, is over at the
+// anchors returns the two cuts of the night's models: the first of the newest month whose label window, refunds included, is over at the
 // night's cut, and one horizon before it. Models change once a month; scores change every night with the features.
 func (n *night) anchors() (first, second features.Day) {
-	last := n.asOf - features.Day(n.horizon) - features.Day(n.a.Config.RefundMaturityDays)
+	last := n.asOf - features.Day(n.horizon) - n.maturity()
 	y, m, _ := last.Date()
 	second = features.Day(time.Date(y, m, 1, 0, 0, 0, 0, time.UTC).Unix() / 86400)
 	return second - features.Day(n.horizon), second
@@ -291,7 +291,7 @@ func (n *night) pinned(ctx context.Context, target models.Target) (bool, error) 
 // to learn from.
 func (n *night) month(ctx context.Context, target models.Target) (version string, did bool, rows int64, err error) {
 	first, second := n.anchors()
-	notAfter := second + features.Day(n.horizon) + features.Day(n.a.Config.RefundMaturityDays)
+	notAfter := second + features.Day(n.horizon) + n.maturity()
 	at := []features.Day{}
 	plan := []string{string(target), n.cmd.Horizon, n.e.CatalogHash(), strings.Join(models.Learners(target), " ")}
 	for _, d := range []features.Day{first, second, notAfter} {
@@ -316,26 +316,55 @@ func (n *night) month(ctx context.Context, target models.Target) (version string
 	cuts, of, err := n.cuts(ctx, target, at, n.horizon, notAfter)
 	var young *warehouse.ImmatureError
 	if errors.As(err, &young) {
-		n.say("nightly: no %s model yet: %v", target, err)
-		return "", false, 0, nil
+		return n.young(ctx, target, young.Error())
 	}
 	if err != nil {
 		return "", false, 0, err
 	}
 	cuts = slices.DeleteFunc(cuts, func(l *models.Labelled) bool { return len(l.Users) < minCutUsers })
 	if len(cuts) == 0 || cuts[len(cuts)-1].AsOf != second.String() {
-		n.say("nightly: no %s model yet: fewer than %d users had ordered by %s", target, minCutUsers, second)
-		return "", false, 0, nil
+		return n.young(ctx, target, fmt.Sprintf("fewer than %d users had ordered by %s", minCutUsers, second))
 	}
+	at = []features.Day{first, second}[2-len(cuts):]
 	t, err := n.refit(ctx, models.TrainPlan{Target: target, HorizonDays: n.horizon, Train: cuts, Seed: 1, Of: of, TimeUnit: "week"}, at, notAfter, key)
 	if err != nil {
-		n.say("nightly: no %s model: %v", target, err)
 		if ctx.Err() != nil {
 			return "", false, 0, ctx.Err()
 		}
-		return "", false, 0, nil
+		return n.young(ctx, target, err.Error())
 	}
 	return t.Card.Version, true, int64(t.Card.RowsTrain), nil
+}
+
+// young serves a shop without labels: a buy-till-you-die model of the history before the cut, fitted again every night until a month has
+// matured. Where even that does not fit, the columns stay null.
+func (n *night) young(ctx context.Context, target models.Target, why string) (version string, did bool, rows int64, err error) {
+	n.say("nightly: no labels for %s yet: %s", target, why)
+	key := strings.Join([]string{"young", string(target), n.cmd.Horizon, n.asOf.String(), n.meta.Catalog, n.digest}, "\n")
+	all, err := registeredModels(ctx, n.l)
+	if err != nil {
+		return "", false, 0, err
+	}
+	for v, r := range all {
+		if r.Lineage.Plan == key && !n.again("train") {
+			return v, false, int64(r.Card.RowsTrain), nil
+		}
+	}
+	if len(n.table.Users) < minCutUsers {
+		n.say("nightly: no %s model: %d users are fewer than %d", target, len(n.table.Users), minCutUsers)
+		return "", false, 0, nil
+	}
+	plan := models.TrainPlan{Target: target, HorizonDays: n.horizon, Seed: 1, TimeUnit: "week"}
+	if target == models.LTV {
+		plan.Of = "revenue"
+	}
+	t, err := models.TrainUnlabelled(ctx, plan, frameOf(n.table))
+	if err != nil {
+		n.say("nightly: no %s model: %v", target, err)
+		return "", false, 0, ctx.Err()
+	}
+	from := lineage{KnownUntil: n.asOf.String(), Catalog: n.meta.Catalog, Digests: map[string]string{n.asOf.String(): n.digest}, Seed: 1, By: "night", Plan: key}
+	return t.Card.Version, true, int64(t.Card.RowsTrain), saveModel(ctx, n.a, n.l, t, from)
 }
 
 // refit judges the line-up on the later cut, registers that model with its honest metrics, and fits the winner again on both cuts: the

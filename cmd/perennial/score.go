@@ -233,10 +233,14 @@ func (s *scoring) extra() scoreExtra {
 			}
 		}
 	}
+	var alarms []string
 	for _, name := range slices.Sorted(maps.Keys(x.Drift)) {
 		if x.Drift[name] >= eval.PSIAlarm {
-			s.say("score: %s has drifted from its training range (PSI %.2f): train again or look at the input", name, x.Drift[name])
+			alarms = append(alarms, fmt.Sprintf("%s %.2f", name, x.Drift[name]))
 		}
+	}
+	if len(alarms) > 0 {
+		s.say("score: features beyond their training range (population stability index): %s; train again or look at the input", strings.Join(alarms, ", "))
 	}
 	return x
 }

@@ -284,7 +284,7 @@ func frameOf(t *features.Table) *models.Frame {
 func (b *bench) lineage(ctx context.Context, target models.Target, train []features.Day, horizon int, notAfter features.Day) (lineage, error) {
 	end := train[len(train)-1] + features.Day(horizon)
 	if target == models.LTV {
-		end += features.Day(b.a.Config.RefundMaturityDays)
+		end += b.maturity()
 	}
 	if notAfter != 0 {
 		end = min(end, notAfter)
@@ -298,6 +298,14 @@ func (b *bench) lineage(ctx context.Context, target models.Target, train []featu
 		from.Digests[d.String()] = digest
 	}
 	return from, nil
+}
+
+// maturity is how long refunds are waited for after a window; the warehouse reads 0 as 15 days, too.
+func (b *bench) maturity() features.Day {
+	if d := b.a.Config.RefundMaturityDays; d > 0 {
+		return features.Day(d)
+	}
+	return 15
 }
 
 // printCard shows the candidates beside the naive rules.

@@ -70,7 +70,7 @@ export function Layout({ signOut, children }: { signOut: () => void; children: R
       </a>
       <header className="top">
         <div className="top-in">
-          <NavLink to="/" className="brand">
+          <NavLink to="/" className="brand" aria-label={t('app.name')}>
             <Mark />
             <span>{t('app.name')}</span>
           </NavLink>

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"perennial/features"
+	"perennial/models"
+)
+
+// shopLake fills a data directory with the orders of a small shop over 300 days from 2025-01-01: order rates and values differ between
+// customers, and some leave. Orders at or after `until` are left out.
+func shopLake(t *testing.T, until string) string {
+	t.Helper()
+	data := t.TempDir()
+	rng := rand.New(rand.NewPCG(7, 7))
+	start := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+	var b strings.Builder
+	for u := range 320 {
+		rate, level := 0.01+0.03*rng.ExpFloat64(), 3+rng.NormFloat64()
+		life := rng.ExpFloat64() * 220
+		first := rng.Float64() * 90
+		for at, n := first, 0; at < 300 && (n == 0 || at < first+life); at, n = at+rng.ExpFloat64()/rate, n+1 {
+			value := math.Round(100*math.Exp(level+0.4*rng.NormFloat64())) / 100
+			ts := start.Add(time.Duration(at * 24 * float64(time.Hour))).Truncate(time.Second)
+			if ts.Format(time.DateOnly) < until {
+				fmt.Fprintf(&b, "{\"event_id\":\"e%d-%d\",\"user_id\":\"u%03d\",\"event\":\"Order Completed\",\"ts\":%q,\"value\":%v,\"order_id\":\"o%d-%d\"}\n", u, n, u, ts.Format(time.RFC3339), max(value, 0.01), u, n)
+			}
+		}
+	}
+	file := filepath.Join(t.TempDir(), "orders.ndjson")
+	write(t, file, b.String())
+	command(t, 0, "import", "events", file, "--data", data)
+	return data
+}
+
+// command runs the program in this process and returns what it printed; it fails t on another exit code.
+func command(t *testing.T, want int, args ...string) (stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	if got := run(t.Context(), args, &out, &err); got != want {
+		t.Fatalf("perennial %s: exit %d, want %d\n%s", strings.Join(args, " "), got, want, err.String())
+	}
+	return out.String(), err.String()
+}
+
+func nightOf(t *testing.T, data string, more ...string) nightReport {
+	t.Helper()
+	out, _ := command(t, 0, append([]string{"nightly", "--as-of", "2025-09-01", "--json", "--data", data}, more...)...)
+	var r nightReport
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatalf("report %q: %v", out, err)
+	}
+	return r
+}
+
+// scoreRows reads a scores file, without its version columns when asked.
+func scoreRows(t *testing.T, file string, versions bool) []string {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, r := range rows[1:] {
+		if !versions {
+			r = r[:len(r)-3]
+		}
+		out = append(out, strings.Join(r, "|"))
+	}
+	return out
+}
+
+// TestNightly walks the life of a night on one shop: done once, skipped after that, blind to later facts, sharded, pinned, rolled back.
+func TestNightly(t *testing.T) {
+	data := shopLake(t, "2026")
+	first := nightOf(t, data)
+	var names []string
+	for _, s := range first.Steps {
+		names = append(names, s.Name)
+		if s.Status == "failed" {
+			t.Errorf("step %s failed: %s", s.Name, s.Reason)
+		}
+	}
+	if !slices.Equal(names, nightSteps) || first.ScoreVersion == "" || first.ChurnModel == "" || first.LTVModel == "" {
+		t.Fatalf("first night: %+v", first)
+	}
+	again := nightOf(t, data)
+	for _, s := range again.Steps {
+		if s.Status != "skipped" {
+			t.Errorf("second night: step %s is %s, want skipped", s.Name, s.Status)
+		}
+	}
+	if again.ScoreVersion != first.ScoreVersion {
+		t.Errorf("second night: version %s, first %s", again.ScoreVersion, first.ScoreVersion)
+	}
+	whole := filepath.Join(t.TempDir(), "whole.csv")
+	command(t, 0, "score", "--as-of", "2025-09-01", "--out", whole, "--data", data)
+	want := scoreRows(t, whole, true)
+
+	t.Run("shards are the whole", func(t *testing.T) {
+		var got []string
+		for i := range 3 {
+			part := filepath.Join(t.TempDir(), "part.csv")
+			command(t, 0, "score", "--as-of", "2025-09-01", "--shard", fmt.Sprintf("%d/3", i), "--out", part, "--data", data)
+			got = append(got, scoreRows(t, part, true)...)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) { // user ids sort as their rows do
+			t.Errorf("%d rows in shards, %d in one file, or they differ", len(got), len(want))
+		}
+		command(t, 2, "score", "--as-of", "2025-09-01", "--shard", "3/3", "--out", whole, "--data", data)
+		command(t, 2, "score", "--as-of", "2025-09-01", "--shard", "0/3", "--data", data)
+	})
+	t.Run("later facts change nothing", func(t *testing.T) {
+		blind := shopLake(t, "2025-09-01")
+		nightOf(t, blind)
+		out := filepath.Join(t.TempDir(), "blind.csv")
+		command(t, 0, "score", "--as-of", "2025-09-01", "--out", out, "--data", blind)
+		if !slices.Equal(scoreRows(t, out, false), scoreRows(t, whole, false)) {
+			t.Error("a night that could not see the future gives other scores")
+		}
+	})
+	t.Run("from score again", func(t *testing.T) {
+		r := nightOf(t, data, "--from", "score")
+		if r.ScoreVersion != first.ScoreVersion || r.Steps[3].Status != "skipped" || r.Steps[4].Status != "done" {
+			t.Errorf("--from score: %+v", r)
+		}
+	})
+	t.Run("promotion and rollback", func(t *testing.T) { promotion(t, data, first.ChurnModel) })
+}
+
+// promotion pins another version, sees the night score with it, and goes back.
+func promotion(t *testing.T, data, month string) {
+	config, err := loadConfig("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &App{Data: data, Config: config, Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}
+	l, err := a.openLake(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cards, err := modelCards(t.Context(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(cards, func(c models.Card) bool { return c.Target == models.Churn && c.Version != month })
+	if i < 0 || cards[i].Role != "challenger" || cards[i].Metrics["auc"] == nil {
+		t.Fatalf("the judged model behind the refit is not among the cards: %+v", cards)
+	}
+	pinned := cards[i].Version
+	if _, err := promoteModel(t.Context(), a, l, models.Churn, pinned); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := promoteModel(t.Context(), a, l, models.LTV, pinned); err == nil {
+		t.Error("a churn model becomes champion of ltv")
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := nightOf(t, data); r.ChurnModel != pinned {
+		t.Errorf("the night scores with %s, want the promoted %s", r.ChurnModel, pinned)
+	}
+	if l, err = a.openLake(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	back, err := promoteModel(t.Context(), a, l, models.Churn, "previous")
+	if err != nil || back.Version != month || back.Role != "champion" {
+		t.Errorf("rollback gives %s %s (%v), want champion %s", back.Version, back.Role, err, month)
+	}
+}
+
+func TestNightRefuses(t *testing.T) {
+	data := shopLake(t, "2025-06-01")
+	t.Run("stale input", func(t *testing.T) {
+		_, err := command(t, 1, "nightly", "--as-of", "2025-09-01", "--data", data)
+		if !strings.Contains(err, "--allow-stale") {
+			t.Errorf("message %q does not name --allow-stale", err)
+		}
+		command(t, 0, "nightly", "--as-of", "2025-09-01", "--allow-stale", "--data", data)
+	})
+	t.Run("immature labels", func(t *testing.T) {
+		_, err := command(t, 1, "train", "churn", "--train-as-of", "2025-03-01", "--test-as-of", "2025-05-20", "--data", data)
+		if !strings.Contains(err, "2025-07-19") {
+			t.Errorf("message %q does not name the first mature date", err)
+		}
+	})
+	t.Run("overlapping windows", func(t *testing.T) {
+		command(t, 2, "train", "churn", "--train-as-of", "2025-03-01", "--test-as-of", "2025-04-01", "--data", data)
+	})
+	t.Run("unknown learner and version", func(t *testing.T) {
+		command(t, 2, "train", "churn", "--model", "oracle", "--data", data)
+		command(t, 1, "score", "--as-of", "2025-05-01", "--churn-model", "churn-2025-01-01-00000000", "--data", data)
+	})
+	t.Run("two nights at once", func(t *testing.T) {
+		unlock, err := lockNight(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unlock()
+		if _, err := command(t, 1, "nightly", "--as-of", "2025-06-01", "--data", data); !strings.Contains(err, "another night") {
+			t.Errorf("message %q", err)
+		}
+	})
+}
+
+// TestAnchors: the month's cuts are over, refunds included, at the night's cut, and one horizon apart.
+func TestAnchors(t *testing.T) {
+	for _, test := range []struct{ asOf, first, second string }{
+		{"2025-09-01", "2025-04-02", "2025-06-01"},
+		{"2025-09-13", "2025-04-02", "2025-06-01"},
+		{"2025-09-14", "2025-05-02", "2025-07-01"}, // 60 + 15 days after 1 July
+		{"2026-01-15", "2025-09-02", "2025-11-01"},
+	} {
+		asOf, err := features.ParseDay(test.asOf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := &night{scoring: scoring{bench: &bench{a: &App{}}, asOf: asOf}, horizon: 60}
+		if first, second := n.anchors(); first.String() != test.first || second.String() != test.second {
+			t.Errorf("anchors of %s = %s, %s, want %s, %s", test.asOf, first, second, test.first, test.second)
+		}
+	}
+}
