@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 
 	"github.com/gin-gonic/gin"
 )
@@ -17,17 +16,8 @@ const (
 	usualBody = 1 << 20
 )
 
-// maxPooled is the largest buffer that goes back to the pool, so that one large request does not stay in memory.
+// maxPooled is the largest buffer that goes back to a pool, so that one large request does not stay in memory.
 const maxPooled = 64 << 10
-
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
-
-func release(b *[]byte) {
-	if cap(*b) <= maxPooled {
-		*b = (*b)[:0]
-		buffers.Put(b)
-	}
-}
 
 // bound limits the body of a request and decompresses it when it is gzip. The limit holds before and after.
 func bound(c *gin.Context, limit int64) *Problem {

@@ -17,13 +17,12 @@ import (
 type plan struct {
 	snap     *experiments.Snapshot
 	profiles *features.Profiles
-	keys     []string        // started experiments: what a question without a list asks for
-	own      map[string]bool // attribute names that apps cannot send
-	switches []string        // flags of an upstream Unleash that experiments hang on
-	limited  []string        // offers with a quota
-	turns    []time.Time     // instants at which a schedule changes answers, ascending
-	offers   sync.Map        // *experiments.Offer → its JSON
-	version  string          // score version, "" without scores
+	keys     []string    // started experiments: what a question without a list asks for
+	switches []string    // flags of an upstream Unleash that experiments hang on
+	limited  []string    // offers with a quota
+	turns    []time.Time // instants at which a schedule changes answers, ascending
+	offers   sync.Map    // *experiments.Offer → its JSON
+	version  string      // score version, "" without scores
 }
 
 // current returns the plan of the newest snapshots; nil before the definitions are loaded.

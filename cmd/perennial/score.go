@@ -290,9 +290,8 @@ func (s *scoring) scoreTable(scores []models.Score, keep func(user string) bool)
 	for j, name := range names {
 		t.Columns = append(t.Columns, features.Column{Name: name, Numbers: numbers[j], Integer: strings.HasSuffix(name, "decile")})
 	}
-	for _, c := range []features.Column{{Name: "reasons", Texts: reasons}, {Name: "score_version", Texts: version}, {Name: "churn_model", Texts: churnModel}, {Name: "ltv_model", Texts: ltvModel}} {
-		t.Columns = append(t.Columns, c)
-	}
+	t.Columns = append(t.Columns, features.Column{Name: "reasons", Texts: reasons}, features.Column{Name: "score_version", Texts: version},
+		features.Column{Name: "churn_model", Texts: churnModel}, features.Column{Name: "ltv_model", Texts: ltvModel})
 	return t
 }
 

@@ -86,12 +86,12 @@ type GrowthBookUplift struct {
 
 // gbArm is one variation's estimate before comparison. Variances are per unit, covariances too.
 type gbArm struct {
-	n, rows           float64 // units, and units of the variance
-	mean, raw         float64 // adjusted and unadjusted
-	variance          float64 // of the adjusted value
-	post, cross, pre  float64 // of the unadjusted value, its covariance with the covariate, of the covariate
-	covariate         float64
-	adjusted, hasNoSD bool
+	n, rows          float64 // units, and units of the variance
+	mean, raw        float64 // adjusted and unadjusted
+	variance         float64 // of the adjusted value
+	post, cross, pre float64 // of the unadjusted value, its covariance with the covariate, of the covariate
+	covariate        float64
+	adjusted         bool
 }
 
 // Answer compares every variation with the first.

@@ -11,7 +11,6 @@ import (
 type leaf struct {
 	from, to  int
 	total     packed
-	value     float64
 	low, up   float64
 	depth     int
 	hist      histogram

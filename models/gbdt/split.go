@@ -27,9 +27,6 @@ func (s *levelSet) has(b uint8) bool { return s[b>>6]>>(b&63)&1 == 1 }
 // sums are Σg and Σh of a leaf on the loss's own scale.
 type sums struct{ g, h float64 }
 
-func (s sums) plus(o sums) sums  { return sums{s.g + o.g, s.h + o.h} }
-func (s sums) minus(o sums) sums { return sums{s.g - o.g, s.h - o.h} }
-
 // finder looks for the best split of one leaf.
 type finder struct {
 	p       *Params
