@@ -30,22 +30,27 @@ func (a *serverAttributes) Attribute(name string) experiments.Value {
 		return a.overlay(name)
 	}
 	if !a.found {
-		switch name {
-		case "stage":
-			return experiments.Value{Kind: experiments.Text_, Text: "prospect"}
-		case "orders_all":
-			return experiments.Value{Kind: experiments.Number}
-		}
-		return experiments.Value{}
+		return prospect(name)
 	}
 	number, text, isText, null, ok := a.p.At(a.row, name)
 	switch {
-	case !ok || null:
-		return experiments.Value{}
+	case !ok || null: // of a user whose traits were imported and who never ordered, too
+		return prospect(name)
 	case isText:
 		return experiments.Value{Kind: experiments.Text_, Text: text}
 	}
 	return experiments.Value{Kind: experiments.Number, Num: number}
+}
+
+// prospect is what is known of a unit without orders.
+func prospect(name string) experiments.Value {
+	switch name {
+	case "stage":
+		return experiments.Value{Kind: experiments.Text_, Text: "prospect"}
+	case "orders_all":
+		return experiments.Value{Kind: experiments.Number}
+	}
+	return experiments.Value{}
 }
 
 // overlay reads what became known since midnight, unsealed events included, over last night's snapshot.

@@ -24,11 +24,12 @@ type profileColumn struct {
 	at      []int32
 }
 
-// NewProfiles indexes a scores table and the feature table of the same run; either may be nil. A column that stands in both is taken
-// from the scores. The tables must not be changed afterwards.
-func NewProfiles(version string, scores, feats *Table) *Profiles {
+// NewProfiles indexes a scores table, the feature table of the same run and what else is known of users, such as imported traits; any
+// may be nil. A column that stands in several is taken from the first. The tables must not be changed afterwards.
+func NewProfiles(version string, scores, feats *Table, more ...*Table) *Profiles {
 	p := &Profiles{Version: version, columns: map[string]int{}, rows: map[string]int32{}}
-	for _, t := range []*Table{scores, feats} {
+	tables := append([]*Table{scores, feats}, more...)
+	for _, t := range tables {
 		if t == nil {
 			continue
 		}
@@ -41,7 +42,7 @@ func NewProfiles(version string, scores, feats *Table) *Profiles {
 	for i, u := range p.users {
 		p.rows[u] = int32(i)
 	}
-	for _, t := range []*Table{scores, feats} {
+	for _, t := range tables {
 		if t == nil {
 			continue
 		}

@@ -270,5 +270,9 @@ func (a *App) newestProfiles(ctx context.Context) (*features.Profiles, error) {
 	if err != nil {
 		return nil, fmt.Errorf("scores %s: %w", run.Version, err)
 	}
-	return features.NewProfiles(run.Version, scores, feats), nil
+	traits, err := l.Traits(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return features.NewProfiles(run.Version, scores, feats, traits), nil
 }

@@ -23,6 +23,9 @@ const loadLot = 200_000
 type importCmd struct {
 	Events importEventsCmd `cmd:"" help:"Events: CSV, TSV, NDJSON or Parquet; .gz and .zst too."`
 	Orders importEventsCmd `cmd:"" help:"The same, for files that hold only orders."`
+	Users  importUsersCmd  `cmd:"" help:"What the shop knows of its users: attributes for targeting and segments."`
+	Tags   importTagsCmd   `cmd:"" help:"Tags of users: the attribute tag_NAME."`
+	Costs  importCostsCmd  `cmd:"" help:"What channels cost by day: the input of CAC, LTV:CAC and payback."`
 }
 
 type importEventsCmd struct {
@@ -56,6 +59,8 @@ func (b badUsage) Unwrap() []error { return []error{usageError{b.err}, b.err} }
 type importResult struct {
 	Rows        int            `json:"rows"`
 	Events      int            `json:"events"`
+	Users       *int           `json:"users,omitempty"` // of an import of users or tags: how many are new or changed
+	Costs       *int           `json:"costs,omitempty"`
 	Duplicate   int            `json:"duplicate"`
 	Rejected    int            `json:"rejected"`
 	RejectsFile *string        `json:"rejects_file"`
@@ -79,7 +84,12 @@ func (c importEventsCmd) Run(ctx context.Context, a *App) error {
 	if err != nil {
 		return badUsage{err}
 	}
-	for _, f := range c.Files {
+	return a.importFiles(ctx, c.Files, c.Rejects, im, &eventLoader{importer: im})
+}
+
+// importFiles checks that the files are there and loads them.
+func (a *App) importFiles(ctx context.Context, files []string, rejects string, reader importReader, to loader) error {
+	for _, f := range files {
 		if f == "-" {
 			continue
 		}
@@ -93,16 +103,59 @@ func (c importEventsCmd) Run(ctx context.Context, a *App) error {
 	if err != nil {
 		return err
 	}
-	in := &importing{app: a, lake: l, importer: im, rejects: c.Rejects, result: importResult{Reasons: map[string]int{}}}
-	err = in.files(ctx, c.Files)
+	in := &importing{app: a, lake: l, importer: reader, to: to, rejects: rejects, result: importResult{Reasons: map[string]int{}}}
+	err = in.files(ctx, files)
 	return errors.Join(err, l.Close())
+}
+
+// importReader turns the rows of files into facts.
+type importReader interface {
+	JSON() bool                          // every file is lines of JSON, whatever its name
+	Blanks() []string                    // columns of headerless files of blank-separated cells, or nil
+	Start(header []string) error         // begins a file; nil means lines of JSON
+	Row(cells [][]byte, width int) error // one row of a table
+	Object(line []byte) error            // one line of JSON
+}
+
+// loader brings what was read into the lake.
+type loader interface {
+	ready(ctx context.Context, in *importing) error  // called after every row
+	finish(ctx context.Context, in *importing) error // called after the last row
+}
+
+// eventLoader loads events a lot at a time, and orders of several lines at the end.
+type eventLoader struct {
+	importer *features.Importer
+}
+
+func (e *eventLoader) ready(ctx context.Context, in *importing) error {
+	if e.importer.Pending() < loadLot {
+		return nil
+	}
+	return in.load(ctx, e.importer.Take())
+}
+
+func (e *eventLoader) finish(ctx context.Context, in *importing) error {
+	rest, faults := e.importer.Finish()
+	for _, f := range faults {
+		if err := in.reject(rejectedRow{Field: f.Field, Reason: f.Reason}); err != nil {
+			return err
+		}
+	}
+	for lot := range slices.Chunk(rest, loadLot) {
+		if err := in.load(ctx, lot); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // importing is one run of an import.
 type importing struct {
 	app      *App
 	lake     *lake.Lake
-	importer *features.Importer
+	importer importReader
+	to       loader
 	rejects  string
 	out      *bufio.Writer
 	file     *os.File
@@ -115,19 +168,15 @@ func (in *importing) files(ctx context.Context, names []string) (err error) {
 	defer bar.done()
 	for _, name := range names {
 		if err := in.read(ctx, name, bar); err != nil {
-			return errors.Join(fmt.Errorf("import %s: %w", name, err), in.load(ctx, in.importer.Take()))
-		}
-	}
-	rest, faults := in.importer.Finish()
-	for _, f := range faults {
-		if err := in.reject(rejectedRow{Field: f.Field, Reason: f.Reason}); err != nil {
+			err = fmt.Errorf("import %s: %w", name, err)
+			if e, ok := in.to.(*eventLoader); ok { // what was whole before the fault counts; orders of several lines may not be
+				err = errors.Join(err, in.load(ctx, e.importer.Take()))
+			}
 			return err
 		}
 	}
-	for lot := range slices.Chunk(rest, loadLot) {
-		if err := in.load(ctx, lot); err != nil {
-			return err
-		}
+	if err := in.to.finish(ctx, in); err != nil {
+		return err
 	}
 	bar.done()
 	if err := in.closeRejects(); err != nil {
@@ -155,10 +204,7 @@ func (in *importing) row(ctx context.Context, file string, line int, text []byte
 		}
 		return in.reject(r)
 	}
-	if in.importer.Pending() < loadLot {
-		return nil
-	}
-	return in.load(ctx, in.importer.Take())
+	return in.to.ready(ctx, in)
 }
 
 // rejectedRow is one line of the rejects file.
@@ -226,7 +272,8 @@ func (in *importing) print() error {
 	if in.app.JSON {
 		return json.NewEncoder(in.app.Out).Encode(r)
 	}
-	fmt.Fprintf(in.app.Out, "%d rows: %d events loaded, %d there already, %d rows rejected\n", r.Rows, r.Events, r.Duplicate, r.Rejected)
+	n, what := r.loaded()
+	fmt.Fprintf(in.app.Out, "%d rows: %d %s loaded, %d there already, %d rows rejected\n", r.Rows, n, what, r.Duplicate, r.Rejected)
 	for _, reason := range slices.SortedFunc(maps.Keys(r.Reasons), func(a, b string) int {
 		if r.Reasons[a] != r.Reasons[b] {
 			return r.Reasons[b] - r.Reasons[a]

@@ -40,6 +40,7 @@ type live struct {
 	upstream *unleash.Upstream // nil without unleash_url
 	quotas   quotas
 	loading  sync.Mutex  // one load of scores at a time
+	traits   int64       // version of the imported traits that are loaded; under loading
 	again    atomic.Bool // the loaded scores were rewritten
 	engines  sync.Mutex
 	engine   *warehouse.Engine
@@ -162,14 +163,32 @@ func (v *live) loadScores(ctx context.Context) error {
 	v.loading.Lock()
 	defer v.loading.Unlock()
 	runs, err := v.lake.Runs(ctx, "scores")
-	if err != nil || len(runs) == 0 {
+	if err != nil {
 		return err
 	}
-	newest, now := runs[0], v.profiles.Load()
-	if again := v.again.Swap(false); !again && now != nil && now.Version == newest.Version && now.AsOf == newest.AsOf {
+	said, err := v.lake.TraitsVersion(ctx)
+	if err != nil || len(runs) == 0 && said == 0 {
+		return err
+	}
+	newest, now := lake.Run{}, v.profiles.Load()
+	if len(runs) > 0 {
+		newest = runs[0]
+	}
+	if again := v.again.Swap(false); !again && now != nil && now.Version == newest.Version && (now.AsOf == newest.AsOf || len(runs) == 0) && v.traits == said {
 		return nil
 	}
 	start := time.Now()
+	traits, err := v.lake.Traits(ctx)
+	if err != nil {
+		return err
+	}
+	if len(runs) == 0 {
+		p := features.NewProfiles("", nil, nil, traits)
+		v.profiles.Store(p)
+		v.traits = said
+		v.a.Log.Info("traits loaded; nobody is scored yet", "users", p.Len())
+		return v.reload(ctx)
+	}
 	engine, err := v.reader(ctx)
 	if err != nil {
 		return err
@@ -187,8 +206,9 @@ func (v *live) loadScores(ctx context.Context) error {
 			return fmt.Errorf("scores %s: %w", newest.Version, err)
 		}
 	}
-	p := features.NewProfiles(newest.Version, tables[0], tables[1])
+	p := features.NewProfiles(newest.Version, tables[0], tables[1], traits)
 	v.profiles.Store(p)
+	v.traits = said
 	v.a.Log.Info("scores loaded", "as_of", newest.AsOf.String(), "score_version", newest.Version, "users", p.Len(), "ms", time.Since(start).Milliseconds())
 	return v.reload(ctx) // the new columns are the server's own attributes from now on
 }

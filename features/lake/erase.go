@@ -111,6 +111,9 @@ func (l *Lake) erase(ctx context.Context, user string) (p Proof, err error) {
 		if _, err := nextSnapshot(ctx, tx); err != nil {
 			return err
 		}
+		if err := eraseTraits(ctx, tx, user); err != nil {
+			return err
+		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO tombstones (user_id, before_us) VALUES (?, ?)
 			ON CONFLICT (user_id) DO UPDATE SET before_us = max(before_us, excluded.before_us)`, user, now.UnixMicro())
 		return err
