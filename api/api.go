@@ -39,9 +39,11 @@ type Options struct {
 	Given    func(offer string)           // counts a unit that was shown an offer with a quota for the first time
 	Unready  func() string                // why the server cannot take events yet; "" or nil when it can
 
-	Results func(ctx context.Context, key string, q ResultsQuery) (any, error) // CONTRACT §5 results document
-	Look    func(ctx context.Context, key string) (any, error)                 // records a look
-	Models  func(ctx context.Context) (any, error)                             // model cards
+	Results func(ctx context.Context, key string, q ResultsQuery) (any, error)           // CONTRACT §5 results document
+	Look    func(ctx context.Context, key string) (any, error)                           // records a look
+	Dataset func(ctx context.Context, key string, q ResultsQuery, w DatasetWriter) error // the rows behind the results
+	Holdout func(ctx context.Context, key, from, until string, points int) (any, error)  // what everything was worth against a holdout
+	Models  func(ctx context.Context) (any, error)                                       // model cards
 	Promote func(ctx context.Context, target, version, by string) (any, error)
 	Runs    func(ctx context.Context) (any, error) // published score runs
 	Nightly func(ctx context.Context, asOf string) (any, error)

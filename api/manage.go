@@ -51,6 +51,7 @@ func (s *Server) manage() {
 	s.manageModels()
 	s.manageJobs()
 	s.manageExplain()
+	s.manageMeasures()
 	s.manageErasure()
 }
 
@@ -147,6 +148,25 @@ func (s *Server) manageExperiments() {
 		doc, err := s.o.Results(ctx, in.Key, ResultsQuery{Segment: in.Segment, Metric: in.Metric, Until: in.Until})
 		return &body[any]{doc}, err
 	})
+}
+
+// manageMeasures registers what is read beside an experiment's results: the rows behind them, and a holdout's worth.
+func (s *Server) manageMeasures() {
+	s.handle(http.MethodGet, "/v1/experiments/:key/dataset", doorway{who: readers}, s.dataset)
+	s.document(readers, "experiments", "GET", "/v1/experiments/{key}/dataset", "get-dataset", "The rows behind the results, one per exposed unit", "Query: format (ndjson or csv), until (a date), segment. "+
+		"Columns: unit_id, variant, stratum, exposed_at, the metrics with what they divide by (null until the unit's window is over), and what was known before the exposure. Every number of the results can be recomputed from it.", 200, nil, nil)
+	manageOp(s, readers, "experiments", "GET", "/v1/holdouts/{key}/results", "get-holdout-results", "What everything that a holdout is kept out of was worth, in money", func(ctx context.Context, in *struct {
+		ByKey
+		From   string `query:"from" doc:"First day of the period; 90 days before its end by default" maxLength:"32"`
+		Until  string `query:"until" doc:"The day after the period; today by default" maxLength:"32"`
+		Points int    `query:"points" doc:"Also the answer at so many equal steps of the period" default:"1" minimum:"1" maximum:"12"`
+	}) (*body[any], error) {
+		if s.o.Holdout == nil {
+			return nil, problem(http.StatusServiceUnavailable, "results are not available on this server")
+		}
+		doc, err := s.o.Holdout(ctx, in.Key, in.From, in.Until, in.Points)
+		return &body[any]{doc}, err
+	}, describe("Customers who were known before the period, by their bucket alone and whatever they met (intention to treat); intervals of a confidence sequence, valid every day."))
 }
 
 // change applies an action and reloads, so that the caller's next assignment sees it.

@@ -96,6 +96,21 @@ func (m *MetricDef) Validate() error {
 	if m.WindowDays < 0 || m.WindowDays > 365 {
 		f.add("window_days", "%d is not within 1..365", m.WindowDays)
 	}
+	if m.Margin != nil && !(*m.Margin >= 0 && *m.Margin < 1) {
+		f.add("margin", "%v is not within 0..1; 0.02 lets the metric get two per cent worse", *m.Margin)
+	}
+	if m.Unit != "" && m.Unit != "user" {
+		f.add("unit", "%q is not user: what is randomised is what is analysed", m.Unit)
+	}
+	if m.Quantile != nil && (m.Kind != "quantile" || !(*m.Quantile > 0 && *m.Quantile < 1)) {
+		f.add("quantile", "%v: only a metric of kind quantile has one, within 0..1", *m.Quantile)
+	}
+	if m.Denominator != "" && (m.Kind != "ratio" || m.Denominator == m.Key) {
+		f.add("denominator", "%q: only a ratio has one, and it is another metric", m.Denominator)
+	}
+	if m.MinEvents < 0 || m.MinEvents > 1000 || m.MinEvents > 0 && m.Kind != "proportion" {
+		f.add("min_events", "%d: only a proportion has it, within 1..1000", m.MinEvents)
+	}
 	if m.Direction != "" && m.Direction != "up" && m.Direction != "down" {
 		f.add("direction", "%q is not up or down", m.Direction)
 	}

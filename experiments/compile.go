@@ -339,3 +339,21 @@ func serverAttributes(more []string) func(string) bool {
 	delete(set, "user_id")
 	return func(name string) bool { return set[name] || IsServerAttribute(name) }
 }
+
+// UsesScores tells whether targeting or payloads of a definition ask for what only the server knows: scores, stage, features.
+func (d *Definition) UsesScores() bool {
+	asks := func(list []Constraint) bool {
+		return slices.ContainsFunc(list, func(c Constraint) bool { return IsServerAttribute(c.Attribute) })
+	}
+	if asks(d.Targeting) {
+		return true
+	}
+	for _, v := range d.Variants {
+		for _, rule := range v.Payloads {
+			if asks(rule.When) {
+				return true
+			}
+		}
+	}
+	return false
+}

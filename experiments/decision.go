@@ -50,7 +50,7 @@ type evidence struct {
 	twoArm     int64
 	exposed    int64
 	twoArmBad  bool
-	stale      bool // scores were stale at assignment
+	broken     string // leak, stale, silent: what else is wrong with the data
 	shortRun   bool
 	arms       []armEvidence
 	equivalent float64 // half width of "no difference that matters"; NaN when unknown
@@ -104,8 +104,14 @@ func (v evidence) unsound() (Decision, bool) {
 	case v.twoArmBad:
 		return v.say(CannotJudge, "multiple_exposure", "", fmt.Sprintf("无法判断：%d 个曝光用户里有 %d 个见过不止一个组。请检查用户标识和缓存。", v.exposed, v.twoArm),
 			fmt.Sprintf("Cannot judge: %d of %d exposed units met more than one variant. Check user ids and caching.", v.twoArm, v.exposed)), true
-	case v.stale:
-		return v.say(CannotJudge, "stale_exposure", "", "无法判断：分流时用的评分已经过期。", "Cannot judge: the scores used at assignment were stale."), true
+	case v.broken == "leak":
+		return v.say(CannotJudge, "leak", "", "无法判断：有用户用到了别的组的优惠，或者见到了实验里没有的组。请检查优惠的发放和曝光埋点。",
+			"Cannot judge: units used another variant's offer, or met variants that the experiment does not have. Check how the offer is given out and how exposures are sent."), true
+	case v.broken == "stale":
+		return v.say(CannotJudge, "stale_exposure", "", "无法判断：分流时用的评分已经过期。请先让每晚的评分恢复正常。", "Cannot judge: the scores used at assignment were stale. Get the nightly scores running again first."), true
+	case v.broken == "silent":
+		return v.say(CannotJudge, "no_outcomes", "", "无法判断：曝光的用户没有任何一条自己的事件，曝光和订单的用户标识多半不一致。",
+			"Cannot judge: not one exposed unit has an event of its own. The ids of exposures and of orders probably differ."), true
 	}
 	return Decision{}, false
 }

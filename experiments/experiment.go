@@ -234,7 +234,7 @@ type Offer struct {
 	Rules    Text            `json:"rules"`
 }
 
-// MetricDef is a metric of the library (CONTRACT §5).
+// MetricDef is a metric of the library. Another definition under the same key is another revision; earlier ones are kept.
 type MetricDef struct {
 	Key        string          `json:"key"`
 	Name       *Text           `json:"name,omitempty"`
@@ -245,5 +245,11 @@ type MetricDef struct {
 	WindowDays int             `json:"window_days,omitempty"`
 	Cap        json.RawMessage `json:"cap,omitempty"`
 	Direction  string          `json:"direction,omitempty"` // up (default), down
-	Revision   int64           `json:"revision,omitempty"`
+	// Margin is how much worse, relative, the metric may get where an experiment guards it without saying so.
+	Margin      *float64 `json:"margin,omitempty"`
+	Unit        string   `json:"unit,omitempty"`        // what a value belongs to: user, the unit of randomisation (default and only one)
+	Quantile    *float64 `json:"quantile,omitempty"`    // quantile: which, 0.5 by default
+	Denominator string   `json:"denominator,omitempty"` // ratio: key of the metric below the line; by default the count of the events above it
+	MinEvents   int      `json:"min_events,omitempty"`  // proportion: at least so many events, 1 by default
+	Revision    int64    `json:"revision,omitempty"`
 }

@@ -23,6 +23,7 @@ type Results struct {
 	Simulated   bool                          `json:"simulated"`
 	Profit      []Profit                      `json:"profit"`
 	Waterfall   map[string]map[string]float64 `json:"waterfall"` // per matured unit, by variant
+	Redemption  map[string]Redemption         `json:"redemption,omitempty"`
 	State       State                         `json:"state"`
 	Health      []HealthCheck                 `json:"health"`
 	Decision    Decision                      `json:"decision"`
@@ -53,6 +54,20 @@ type Profit struct {
 	IROILow  Num     `json:"iroi_low"`
 	IROIHigh Num     `json:"iroi_high"`
 	Reason   *string `json:"reason"`
+	// EstimatedShare is the share of both arms' orders that came without a margin, so that the shop's margin rate stands in for it.
+	EstimatedShare Num `json:"estimated_share"`
+}
+
+// Redemption is what the units of one variant that used its coupon brought, and what the others of the variant brought, per unit. It describes: who
+// redeems chose to, so the difference between the two is no effect of the coupon.
+type Redemption struct {
+	Units           int64 `json:"units"`
+	Share           Num   `json:"share"` // of the variant's matured units
+	RevenuePerUnit  Num   `json:"revenue_per_unit"`
+	DiscountPerUnit Num   `json:"discount_per_unit"`
+	ProfitPerUnit   Num   `json:"profit_per_unit"`
+	RestPerUnit     Num   `json:"profit_per_other_unit"`
+	Label           Text  `json:"label"`
 }
 
 // State of the sequential plan. Information is matured ÷ planned units; Boundary the |z| to exceed at this look.
@@ -92,13 +107,15 @@ type HealthCheck struct {
 type Sensitivity struct {
 	Metric            string `json:"metric"`
 	Variant           string `json:"variant"`
-	Choice            string `json:"choice"` // adjusted
+	Choice            string `json:"choice"` // adjusted: regressed on what was known before; capped: values beyond the pooled 0.1th and 99.9th percentile drawn in
 	Effect            Num    `json:"effect"`
 	SE                Num    `json:"se"`
 	EffectLow         Num    `json:"effect_low"`
 	EffectHigh        Num    `json:"effect_high"`
 	PValue            Num    `json:"p_value"`
 	VarianceReduction Num    `json:"variance_reduction"`
+	CapLow            *Num   `json:"cap_low,omitempty"`
+	CapHigh           *Num   `json:"cap_high,omitempty"`
 }
 
 // SeriesPoint is the cumulative effect of the units that had matured by the end of a day, recomputed from raw facts. Low and High are an
@@ -122,7 +139,7 @@ type Live struct {
 // MetricSpec is a metric in words that every engine can compile; money is in the shop's currency.
 type MetricSpec struct {
 	Key         string
-	Kind        string // profit mean proportion ratio quantile retention funnel
+	Kind        string // profit mean proportion ratio quantile retention funnel; novelty only for health
 	Event       string
 	Field       string
 	Denominator string // key of another spec
@@ -133,9 +150,10 @@ type MetricSpec struct {
 	Steps       []string
 	Filter      map[string][]string
 	CapMicros   int64
-	Lower       bool // lower is better
-	Money       bool // the numerator is money
-	Hidden      bool // only there for another metric
+	Margin      float64 // of a guardrail whose experiment gives none
+	Lower       bool    // lower is better
+	Money       bool    // the numerator is money
+	Hidden      bool    // only there for another metric
 }
 
 // Cell is the moments of one metric over the matured units of one variant, stratum, segment and day. The values are the metric, then the
@@ -143,7 +161,8 @@ type MetricSpec struct {
 type Cell struct {
 	Metric, Variant, Stratum, Segment, Day string
 	Moments                                stats.Moments
-	Covariates                             int // how many of the values at the end are covariates
+	Covariates                             int             // how many of the values at the end are covariates
+	Quantile                               *stats.Estimate // of a quantile metric, in place of moments; Mean and Var are in major units
 }
 
 // ExposedDay is how many units of a variant and stratum were first exposed on a day.
@@ -161,7 +180,33 @@ type Measurement struct {
 	TwoArm       map[string]int64
 	Waterfall    map[string]map[string]float64 // variant → part → money over the matured units
 	RefundsOpen  bool
+	Soundness    Soundness
 	SQL          []string
+}
+
+// Soundness is what was counted about the data itself.
+type Soundness struct {
+	Stray             int64                         // units that only met variants which the experiment does not have
+	Silent            map[string]int64              // matured units without any event of their own
+	Leaked            map[string]int64              // matured units that used another variant's coupon
+	Stale             map[string]int64              // units assigned on scores that were too old
+	Estimated, Orders map[string]int64              // orders of matured units without a margin, and all
+	Redeemed          map[string]map[string]float64 // variant → units, revenue, margin, discount, contact, profit of its redeemers
+	Dimensions        []DimensionUnits
+	Caps              [2]float64
+	Overlaps          []OverlapCell
+}
+
+// DimensionUnits is how many exposed units of a variant have a value of a dimension.
+type DimensionUnits struct {
+	Dimension, Value, Stratum, Variant string
+	Units                              int64
+}
+
+// OverlapCell is the primary metric over the units that met both this experiment and another one.
+type OverlapCell struct {
+	Other, OtherVariant, Variant string
+	Summary                      stats.Summary
 }
 
 // Look is one recorded look: the clocks that later looks need, and the document that was true at it. It never changes.

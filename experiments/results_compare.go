@@ -14,6 +14,9 @@ type comparer struct {
 	specs   map[string]MetricSpec
 }
 
+// cappedSuffix marks the cells of a metric whose outliers were drawn in.
+const cappedSuffix = "|capped"
+
 type cellKey struct{ metric, variant, segment, day string }
 
 func newComparer(control string, m *Measurement, specs []MetricSpec) *comparer {
@@ -24,6 +27,7 @@ func newComparer(control string, m *Measurement, specs []MetricSpec) *comparer {
 	}
 	for _, s := range specs {
 		c.specs[s.Key] = s
+		c.specs[s.Key+cappedSuffix] = s
 	}
 	return c
 }
@@ -41,6 +45,37 @@ func (c Cell) bare() stats.Moments {
 		copy(out.M2[i*keep:(i+1)*keep], m.M2[i*k:i*k+keep])
 	}
 	return out
+}
+
+// units is how many units a cell has.
+func (c Cell) units() int64 {
+	if c.Quantile != nil {
+		return c.Quantile.N
+	}
+	return c.Moments.N
+}
+
+// compareQuantiles compares two quantiles; an arm too small for one has no variance.
+func compareQuantiles(t, c stats.Estimate) (stats.Pair, error) {
+	if t.Var == 0 && t.DF == 0 || c.Var == 0 && c.DF == 0 {
+		return stats.Pair{T: t, C: c}, stats.ErrTooFew
+	}
+	return stats.Welch(t, c)
+}
+
+// quantile is the units and the value of a variant's quantile; strata are averaged by their units.
+func (c *comparer) quantile(metric, variant, segment, day string) (n int64, value Num) {
+	sum := 0.0
+	for _, cell := range c.cells[cellKey{metric, variant, segment, day}] {
+		if cell.Quantile != nil && cell.Quantile.N > 0 {
+			n += cell.Quantile.N
+			sum += float64(cell.Quantile.N) * cell.Quantile.Mean
+		}
+	}
+	if n == 0 {
+		return 0, None
+	}
+	return n, Num(sum / float64(n))
 }
 
 // total merges the strata of one variant.
@@ -71,6 +106,8 @@ func (c *comparer) pair(metric, variant, segment, day string, adjusted bool) (st
 		var err error
 		if adjusted {
 			p, err = stats.Adjust(t.Moments, cc.Moments, spec.Kind == KindRatio)
+		} else if t.Quantile != nil && cc.Quantile != nil {
+			p, err = compareQuantiles(*t.Quantile, *cc.Quantile)
 		} else {
 			p, err = compareMoments(t.bare(), cc.bare(), spec.Kind)
 		}
@@ -78,7 +115,7 @@ func (c *comparer) pair(metric, variant, segment, day string, adjusted bool) (st
 			fault = err
 			continue
 		}
-		units := t.Moments.N + cc.Moments.N
+		units := t.units() + cc.units()
 		n += units
 		strata = append(strata, stats.Stratum{Pair: p, Weight: float64(units)})
 	}
@@ -124,9 +161,8 @@ func (c *comparer) result(j judge, metric, variant string, segment *Segment, day
 	r.N, r.NControl = t.N, cm.N
 	r.Mean, r.MeanControl = meanOf(t, spec.Kind), meanOf(cm, spec.Kind)
 	if spec.Kind == "quantile" {
-		code := NotMissingVariance
-		r.Reason = &code
-		return r, stats.Pair{}, stats.ErrMissingVariance
+		r.N, r.Mean = c.quantile(metric, variant, value, day)
+		r.NControl, r.MeanControl = c.quantile(metric, c.control, value, day)
 	}
 	p, err := c.pair(metric, variant, value, day, false)
 	j.fill(&r, p, err)

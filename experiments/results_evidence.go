@@ -51,7 +51,7 @@ func (j *judging) evidence(rows []row, doc *Results, twoArm int64, twoArmBad boo
 	v := evidence{names: map[string]Text{}, control: e.Control, metric: j.primary, money: spec.Money, currency: j.Currency, lower: spec.Lower, alpha: j.alpha,
 		sequential: e.Plan.Inference != Fixed, mayDecide: true, closed: doc.State.Closed, notStarted: e.Status == Draft, noLook: j.method == noMethod, matured: j.m.Source.Matured, planned: j.maxUnits,
 		horizonDays: j.plan.HorizonDays, daysLeft: j.daysLeft(), srmP: float64(doc.SRM.PValue), srmFailed: doc.SRM.Verdict == "fail", twoArm: twoArm, exposed: j.m.Source.Exposed,
-		twoArmBad: twoArmBad, equivalent: j.wanted()}
+		twoArmBad: twoArmBad, broken: j.broken, equivalent: j.wanted()}
 	if doc.SRM.SequentialP != nil {
 		v.srmP = float64(*doc.SRM.SequentialP)
 	}

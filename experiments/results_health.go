@@ -146,6 +146,7 @@ func (j *judging) health(srm SRM) (checks []HealthCheck, twoArm int64, bad bool)
 		}
 		checks = append(checks, c)
 	}
+	checks = append(checks, j.soundness()...)
 	if j.m.RefundsOpen {
 		checks = append(checks, HealthCheck{Code: "refunds_open", Verdict: "warning", PValue: None})
 	}

@@ -66,6 +66,7 @@ type judging struct {
 	variants []string // without the control
 	maxUnits int64    // 0 when unknown
 	next     *Look
+	broken   string // why the data forbid a judgement beside the split and two arms: leak, stale, silent
 }
 
 func newJudging(q Question, m *Measurement) *judging {
@@ -296,6 +297,7 @@ func (j *judging) document() (*Results, error) {
 	}
 	j.segmented(doc)
 	doc.Waterfall = j.waterfall()
+	doc.Redemption = j.redemption()
 	doc.State = j.state()
 	j.sensitivity(doc)
 	for _, v := range j.variants {
@@ -354,9 +356,12 @@ func (j *judging) rows() []row {
 
 // guardrail tests harm and non-inferiority; harm spends α·t² over the looks.
 func (j *judging) guardrail(g Guardrail, s MetricSpec, variant string, r row) *NonInferior {
-	alpha := g.Alpha
+	alpha, margin := g.Alpha, g.Margin
 	if alpha == 0 {
 		alpha = 0.025
+	}
+	if margin == 0 {
+		margin = s.Margin
 	}
 	var harm func(z float64) float64
 	switch j.method {
@@ -368,7 +373,7 @@ func (j *judging) guardrail(g Guardrail, s MetricSpec, variant string, r row) *N
 		n := float64(r.pair.T.N + r.pair.C.N)
 		harm = func(z float64) float64 { return stats.Sequence{Alpha: alpha}.OneSidedP(z, n) }
 	}
-	return nonInferior(r.pair, g.Margin, alpha, s.Lower, harm)
+	return nonInferior(r.pair, margin, alpha, s.Lower, harm)
 }
 
 // belief is the Bayesian line: a weak proper prior N(0, τ²) with τ = 30 % of the metric's level (the mde where that is more). For talk, never for
@@ -404,7 +409,7 @@ func (j *judging) profitRow(rows []row, variant string) row {
 
 // money is the profit line of a variant.
 func (j *judging) money(r row, variant string) Profit {
-	p := Profit{Variant: variant, PerUnit: r.Effect, Low: r.EffectLow, High: r.EffectHigh, PValue: r.PValue, Total: None, IROI: None, IROILow: None, IROIHigh: None, Reason: r.Reason}
+	p := Profit{Variant: variant, EstimatedShare: j.estimatedShare(variant), PerUnit: r.Effect, Low: r.EffectLow, High: r.EffectHigh, PValue: r.PValue, Total: None, IROI: None, IROILow: None, IROIHigh: None, Reason: r.Reason}
 	if r.Reason != nil && *r.Reason == NotControlNearZero {
 		p.Reason = nil // only the relative lift is unbounded
 	}
@@ -475,24 +480,28 @@ func (j *judging) segmented(doc *Results) {
 	}
 }
 
-// sensitivity shows every effect after regression on what was known before exposure.
+// sensitivity shows every effect after regression on what was known before exposure, and the primary one with its outliers drawn in.
 func (j *judging) sensitivity(doc *Results) {
 	for _, r := range doc.Results {
 		if r.Segment != nil || !r.SE.Known() || r.SE == 0 {
 			continue
 		}
-		cells := j.c.cells[cellKey{r.Metric, r.Variant, "", ""}]
-		if len(cells) == 0 || cells[0].Covariates == 0 {
-			continue
+		row := func(choice string, p stats.Pair) *Sensitivity {
+			var x Result
+			(judge{method: Fixed, alpha: j.alpha}).fill(&x, p, nil)
+			doc.Sensitivity = append(doc.Sensitivity, Sensitivity{Metric: r.Metric, Variant: r.Variant, Choice: choice, Effect: x.Effect, SE: x.SE, EffectLow: x.EffectLow, EffectHigh: x.EffectHigh,
+				PValue: x.PValue, VarianceReduction: Num(1 - p.SE()*p.SE()/float64(r.SE)/float64(r.SE))})
+			return &doc.Sensitivity[len(doc.Sensitivity)-1]
 		}
-		p, err := j.c.pair(r.Metric, r.Variant, "", "", true)
-		if err != nil {
-			continue
+		if cells := j.c.cells[cellKey{r.Metric, r.Variant, "", ""}]; len(cells) > 0 && cells[0].Covariates > 0 {
+			if p, err := j.c.pair(r.Metric, r.Variant, "", "", true); err == nil {
+				row("adjusted", p)
+			}
 		}
-		var x Result
-		(judge{method: Fixed, alpha: j.alpha}).fill(&x, p, nil)
-		doc.Sensitivity = append(doc.Sensitivity, Sensitivity{Metric: r.Metric, Variant: r.Variant, Choice: "adjusted", Effect: x.Effect, SE: x.SE, EffectLow: x.EffectLow, EffectHigh: x.EffectHigh,
-			PValue: x.PValue, VarianceReduction: Num(1 - p.SE()*p.SE()/float64(r.SE)/float64(r.SE))})
+		if p, err := j.c.pair(r.Metric+cappedSuffix, r.Variant, "", "", false); err == nil {
+			x, low, high := row("capped", p), Num(j.m.Soundness.Caps[0]), Num(j.m.Soundness.Caps[1])
+			x.CapLow, x.CapHigh = &low, &high
+		}
 	}
 }
 

@@ -60,7 +60,8 @@ func SpecsOf(e *Experiment, defs []MetricDef) ([]MetricSpec, error) {
 		if spec.Denominator == "" || have[spec.Denominator] {
 			return nil
 		}
-		if _, ok := builtIn[spec.Denominator]; ok {
+		_, known := library[spec.Denominator]
+		if _, ok := builtIn[spec.Denominator]; ok || known {
 			return add(spec.Denominator, field, true)
 		}
 		have[spec.Denominator] = true
@@ -99,6 +100,7 @@ func SpecsOf(e *Experiment, defs []MetricDef) ([]MetricSpec, error) {
 	return append(list,
 		MetricSpec{Key: "_discount", Kind: "mean", Event: orderCompleted, Field: "discount", Money: true, Hidden: true},
 		MetricSpec{Key: "_contact", Kind: "mean", Event: messageSent, Field: "cost", Money: true, Hidden: true},
+		MetricSpec{Key: noveltyMetric, Kind: "novelty", Event: orderCompleted, Field: "value", Money: true, Hidden: true},
 		MetricSpec{Key: "_discount_profit", Kind: "ratio", Event: orderCompleted, Field: "discount", Denominator: "profit", Money: true, Hidden: true},
 		MetricSpec{Key: "_contact_profit", Kind: "ratio", Event: messageSent, Field: "cost", Denominator: "profit", Money: true, Hidden: true},
 		MetricSpec{Key: "_discount_contact", Kind: "ratio", Event: orderCompleted, Field: "discount", Denominator: "_contact", Money: true, Hidden: true}), nil
@@ -112,7 +114,10 @@ func primaryOf(e *Experiment) string {
 	return e.Metrics.Primary
 }
 
-// specOf turns a library metric into a spec. A ratio divides the sum of its field by the count of its events. filter is an object of
+// noveltyMetric is the value of the first half of a unit's window minus that of its second half.
+const noveltyMetric = "_novelty"
+
+// specOf turns a library metric into a spec. A ratio divides the sum of its field by its denominator, or by the count of its events. filter is an object of
 // column → value or values; a funnel's filter has "steps". cap is a number in major units.
 func specOf(d MetricDef) (MetricSpec, error) {
 	s := MetricSpec{Key: d.Key, Kind: d.Kind, Event: d.Event, Field: d.Field, WindowDays: d.WindowDays, Lower: d.Direction == "down", Money: d.Field != ""}
@@ -121,7 +126,17 @@ func specOf(d MetricDef) (MetricSpec, error) {
 	}
 	if d.Kind == "quantile" {
 		s.Quantile = 0.5
+		if d.Quantile != nil {
+			s.Quantile = *d.Quantile
+		}
 	}
+	if d.Denominator != "" {
+		s.Denominator = d.Denominator
+	}
+	if d.Margin != nil {
+		s.Margin = *d.Margin
+	}
+	s.MinEvents = d.MinEvents
 	if len(d.Filter) > 0 && string(d.Filter) != "null" {
 		var filter map[string]json.RawMessage
 		if err := json.Unmarshal(d.Filter, &filter); err != nil {

@@ -27,6 +27,7 @@ type experimentCmd struct {
 	Decide   experimentDecideCmd   `cmd:"" help:"Record the decision."`
 	Archive  experimentArchiveCmd  `cmd:"" help:"Put away; frees its buckets of a layer."`
 	Results  experimentResultsCmd  `cmd:"" help:"Effects, intervals, profit and the decision."`
+	Dataset  experimentDatasetCmd  `cmd:"" help:"The rows behind the results, one per exposed unit."`
 	Look     experimentLookCmd     `cmd:"" help:"Record a look of a group-sequential experiment."`
 	Audience experimentAudienceCmd `cmd:"" help:"Freeze a list test: one file of units for each arm."`
 }

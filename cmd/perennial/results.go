@@ -14,6 +14,7 @@ import (
 	"perennial/api"
 	"perennial/experiments"
 	"perennial/experiments/sqlstore"
+	"perennial/experiments/stats"
 	"perennial/features"
 	"perennial/features/lake"
 	"perennial/features/warehouse"
@@ -42,15 +43,9 @@ func (r *results) Results(ctx context.Context, key string, q api.ResultsQuery) (
 }
 
 func (r *results) document(ctx context.Context, key string, q api.ResultsQuery) (*experiments.Results, error) {
-	asOf := r.a.Known()
-	if q.Until != "" {
-		day, err := features.ParseDay(q.Until)
-		if err != nil {
-			return nil, experiments.Invalid("until", "%v", err)
-		}
-		if cut := r.a.Config.Shop().Midnight(day); cut.Before(asOf) {
-			asOf = cut
-		}
+	asOf, err := r.asOf(q.Until)
+	if err != nil {
+		return nil, err
 	}
 	e, err := r.store.Get(ctx, key)
 	if err != nil {
@@ -85,6 +80,22 @@ func (r *results) document(ctx context.Context, key string, q api.ResultsQuery) 
 		r.kept[id] = doc
 	}
 	return ofMetric(doc, q.Metric), nil
+}
+
+// asOf is up to when facts count: now, or the start of a date before it.
+func (r *results) asOf(until string) (time.Time, error) {
+	now := r.a.Known()
+	if until == "" {
+		return now, nil
+	}
+	day, err := features.ParseDay(until)
+	if err != nil {
+		return now, experiments.Invalid("until", "%v", err)
+	}
+	if cut := r.a.Config.Shop().Midnight(day); cut.Before(now) {
+		return cut, nil
+	}
+	return now, nil
 }
 
 // ofMetric narrows a document to one metric; "" keeps all.
@@ -234,7 +245,14 @@ func (r *results) plan(ctx context.Context, e *experiments.Experiment, specs []e
 	}
 	for _, s := range specs {
 		p.Metrics = append(p.Metrics, warehouse.Metric{Key: s.Key, Kind: s.Kind, Event: s.Event, Field: s.Field, Denominator: s.Denominator, WindowDays: s.WindowDays,
-			CapMicros: s.CapMicros, Day: s.Day, MinEvents: s.MinEvents, Quantile: s.Quantile, Steps: s.Steps, Filter: s.Filter})
+			CapMicros: s.CapMicros, Day: s.Day, MinEvents: s.MinEvents, Quantile: s.Quantile, Steps: s.Steps, Filter: s.Filter,
+			Ranks: func(n int64) []int64 { return stats.QuantileRanks(n, s.Quantile) }})
+	}
+	if specs[0].Money && (specs[0].Kind == "profit" || specs[0].Kind == experiments.KindMean) {
+		p.Cap = specs[0].Key
+	}
+	if err := r.neighbours(ctx, e, &p); err != nil {
+		return p, nil, err
 	}
 	frozen, before, err := r.frozen(ctx, p.Start)
 	if err != nil {
@@ -247,6 +265,50 @@ func (r *results) plan(ctx context.Context, e *experiments.Experiment, specs []e
 	p.Strata, shares, err = r.strata(ctx, e)
 	return p, shares, err
 }
+
+// neighbours fills what a plan knows of things beside the experiment: its offers' coupons and unit costs, the cuts of the scores that it was assigned on, and
+// the other experiments that may share its units.
+func (r *results) neighbours(ctx context.Context, e *experiments.Experiment, p *warehouse.MetricPlan) error {
+	offers, err := r.store.Offers(ctx)
+	if err != nil {
+		return err
+	}
+	p.Coupons, p.UnitCosts = map[string]string{}, map[string]int64{}
+	for _, v := range e.Variants {
+		for _, o := range offers {
+			if o.Key != v.Offer {
+				continue
+			}
+			p.Coupons[v.Key] = o.Key
+			if o.UnitCost != nil && (o.Kind == "gift" || o.Kind == "service") { // the cost of the others is a discount, which the margin holds already
+				p.UnitCosts[o.Key] = int64(math.Round(*o.UnitCost * features.MicrosPerUnit))
+			}
+		}
+	}
+	if e.UsesScores() {
+		runs, err := r.lake.Runs(ctx, "scores")
+		if err != nil {
+			return err
+		}
+		p.ScoreDays = make(map[string]features.Day, len(runs))
+		for _, run := range runs {
+			p.ScoreDays[run.Version] = run.AsOf
+		}
+	}
+	all, err := r.store.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, other := range all {
+		if other.Key != e.Key && other.StartedAt != nil && (e.Layer == nil || other.Layer == nil || other.Layer.Key != e.Layer.Key) && len(p.Others) < maxOthers {
+			p.Others = append(p.Others, other.Key)
+		}
+	}
+	return nil
+}
+
+// maxOthers is how many other experiments are asked for an interaction: the newest.
+const maxOthers = 8
 
 // startOf is where analysis begins: start_at, else when it was started, else when it was made.
 func startOf(e *experiments.Experiment) time.Time {

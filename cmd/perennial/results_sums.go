@@ -31,7 +31,7 @@ func measurement(w *warehouse.Measured, specs []experiments.MetricSpec) (*experi
 	}
 	for _, s := range specs {
 		for i := range w.Sums {
-			if w.Sums[i].Metric != s.Key {
+			if w.Sums[i].Metric != s.Key && w.Sums[i].Metric != s.Key+"|capped" {
 				continue
 			}
 			cell, err := cellOf(&w.Sums[i], s, step, w.Covariates)
@@ -40,8 +40,46 @@ func measurement(w *warehouse.Measured, specs []experiments.MetricSpec) (*experi
 			}
 			m.Cells = append(m.Cells, cell)
 		}
+		for _, o := range w.Quantiles {
+			if o.Metric == s.Key {
+				// One that is too small for its quantile keeps its units and no variance: the comparison says too_few.
+				q, _ := stats.QuantileAt(o.N, s.Quantile, func(rank int64) float64 { return float64(o.Values[rank]) * step[s.Key] })
+				m.Cells = append(m.Cells, experiments.Cell{Metric: s.Key, Variant: o.Variant, Stratum: o.Stratum, Segment: o.Segment, Quantile: &q})
+			}
+		}
 	}
-	return m, nil
+	return m, soundnessOf(w, specs, step, m)
+}
+
+// soundnessOf carries over what was counted about the data.
+func soundnessOf(w *warehouse.Measured, specs []experiments.MetricSpec, step map[string]float64, m *experiments.Measurement) error {
+	h := &w.Health
+	s := experiments.Soundness{Stray: h.Stray, Silent: h.Silent, Leaked: h.Leaked, Stale: h.Stale, Estimated: h.Estimated, Orders: h.Orders, Redeemed: map[string]map[string]float64{}}
+	for variant, parts := range h.Redeemed {
+		s.Redeemed[variant] = map[string]float64{}
+		for name, n := range parts {
+			s.Redeemed[variant][name] = float64(n)
+			if name != "units" {
+				s.Redeemed[variant][name] = features.Micros(n).Float64()
+			}
+		}
+	}
+	for _, d := range h.Dimensions {
+		s.Dimensions = append(s.Dimensions, experiments.DimensionUnits{Dimension: d.Dimension, Value: d.Value, Stratum: d.Stratum, Variant: d.Variant, Units: d.Units})
+	}
+	unit := step[specs[0].Key]
+	for i, c := range h.Caps {
+		s.Caps[i] = float64(c) * unit
+	}
+	for _, i := range h.Interactions {
+		summary, err := stats.FromSums(i.N, i.X, i.XX, unit)
+		if err != nil {
+			return err
+		}
+		s.Overlaps = append(s.Overlaps, experiments.OverlapCell{Other: i.Other, OtherVariant: i.OtherVariant, Variant: i.Variant, Summary: summary})
+	}
+	m.Soundness = s
+	return nil
 }
 
 // cellOf lays the sums out as metric, denominator, covariates.

@@ -32,7 +32,12 @@ func (e *Engine) outcomeQuery(p *MetricPlan, covariates []string) string {
 		fmt.Sprintf("coalesce(sum(discount_micros) FILTER (WHERE %s), 0)::BIGINT AS discount", orderIn),
 		fmt.Sprintf("coalesce(sum(commission_micros) FILTER (WHERE %s), 0)::BIGINT AS commission", orderIn),
 		fmt.Sprintf("coalesce(sum(cost_micros) FILTER (WHERE dt < %s AND (dt >= 0 OR ours)), 0)::BIGINT AS contact", horizon),
+		fmt.Sprintf("count(*) FILTER (WHERE %s AND margin_micros IS NULL) AS estimated", orderIn),
+		fmt.Sprintf("count(*) FILTER (WHERE event NOT IN (%s)) AS acts", texts(passive)),
 		"arg_max(channel, (dt, event_id)) FILTER (WHERE dt < 0 AND channel IS NOT NULL) AS channel")
+	for i, c := range p.coupons() {
+		aggregates = append(aggregates, fmt.Sprintf("count(*) FILTER (WHERE %s AND coupon_id = %s) AS q%d", orderIn, quoteText(c), i))
+	}
 	for i := range p.Metrics {
 		m := &p.Metrics[i]
 		days := p.window(m)
@@ -42,6 +47,10 @@ func (e *Engine) outcomeQuery(p *MetricPlan, covariates []string) string {
 		switch m.Kind {
 		case "profit":
 			value = "coalesce(margin, 0) - coalesce(refund_margin, 0) - coalesce(commission, 0) - coalesce(contact, 0)"
+		case "novelty":
+			half := int64(days) * 43_200_000_000
+			aggregates = append(aggregates, fmt.Sprintf("coalesce(sum(CASE WHEN dt < %d THEN value_micros ELSE -value_micros END) FILTER (WHERE %s AND %s), 0)::BIGINT AS a%d", half, m.where(m.event()), in, i))
+			value = fmt.Sprintf("coalesce(a%d, 0)", i)
 		case "retention":
 			aggregates = append(aggregates, fmt.Sprintf("max(CASE WHEN event NOT IN (%s) AND dt >= %s AND dt < %s THEN 1 ELSE 0 END) AS a%d", texts(passive), span(m.Day), span(m.Day+1), i))
 			value = fmt.Sprintf("coalesce(a%d, 0)", i)
@@ -111,7 +120,7 @@ func (e *Engine) outcomeQuery(p *MetricPlan, covariates []string) string {
 	asOf := timeLiteral(p.AsOf)
 	return fmt.Sprintf(`CREATE TEMP TABLE outcome AS
 WITH near AS (SELECT u.unit, e.event, e.event_id, epoch_us(e.ts) - u.t0 AS dt, e.order_id, e.value_micros, %[1]s AS margin, e.margin_micros, e.discount_micros, e.platform_discount_micros,
-  e.commission_micros, e.cost_micros, e.category, e.channel, e.product_id, e.coupon_id, e.currency, e.session_id,
+  e.commission_micros, %[13]s AS cost_micros, e.category, e.channel, e.product_id, e.coupon_id, e.currency, e.session_id,
   e.event = 'Message Sent' AND e.ts >= %[2]s AND coalesce(json_extract_string(e.properties, '$.experiment'), '') = %[3]s AS ours
  FROM events e JOIN unit u ON e.user_id = u.unit WHERE e.ts <= %[4]s AND e.available_at <= %[4]s),
 bought AS (SELECT unit, order_id, sum(value_micros) AS value, sum(margin) AS margin FROM near WHERE %[5]s AND order_id IS NOT NULL GROUP BY unit, order_id),
@@ -124,10 +133,11 @@ refund AS (SELECT b.unit, sum(r.refunds)::BIGINT AS refunds, sum(r.value)::BIGIN
 agg AS (SELECT unit, %[7]s
  FROM near WHERE dt >= -%[8]s AND dt < %[9]s OR ours GROUP BY unit)
 SELECT u.unit, u.t0, u.day, u.variant, u.stratum, %[10]s AS segment, coalesce(revenue, 0) AS revenue, coalesce(orders, 0) AS orders, coalesce(margin, 0) AS margin,
-  coalesce(discount, 0) AS discount, coalesce(commission, 0) AS commission, coalesce(contact, 0) AS contact, coalesce(refund_value, 0) AS refund_value, coalesce(refund_margin, 0) AS refund_margin%[11]s
+  coalesce(discount, 0) AS discount, coalesce(commission, 0) AS commission, coalesce(contact, 0) AS contact, coalesce(refund_value, 0) AS refund_value, coalesce(refund_margin, 0) AS refund_margin,
+  coalesce(estimated, 0) AS estimated, coalesce(acts, 0) AS acts, %[14]s AS redeemed, %[15]s AS leaked%[11]s
  FROM unit u LEFT JOIN agg a ON a.unit = u.unit LEFT JOIN refund r ON r.unit = u.unit%[12]s`,
 		e.orderMargin(), timeLiteral(p.Start), quoteText(p.Experiment), asOf, orderIn, span(p.HorizonDays+p.RefundMaturityDays),
-		strings.Join(aggregates, ",\n  "), span(past), span(furthest), segment, prefixed(values), join)
+		strings.Join(aggregates, ",\n  "), span(past), span(furthest), segment, prefixed(values), join, p.cost(), p.redeemed(true), p.redeemed(false))
 }
 
 func prefixed(list []string) string {
@@ -151,7 +161,7 @@ func (e *Engine) Measure(ctx context.Context, snap *lake.Snapshot, p MetricPlan)
 		return nil, fmt.Errorf("measure %s: %w", p.Experiment, err)
 	}
 	defer s.done()
-	m := &Measured{TwoArm: map[string]int64{}, ExposedBy: map[string]map[string]int64{}, Waterfall: map[string]map[string]int64{}}
+	m := &Measured{TwoArm: map[string]int64{}, ExposedBy: map[string]map[string]int64{}, Waterfall: map[string]map[string]int64{}, Health: newHealth()}
 	if err := e.measure(ctx, s, &p, m); err != nil {
 		return nil, fmt.Errorf("measure %s: %w", p.Experiment, err)
 	}
@@ -160,20 +170,38 @@ func (e *Engine) Measure(ctx context.Context, snap *lake.Snapshot, p MetricPlan)
 }
 
 func (e *Engine) measure(ctx context.Context, s *session, p *MetricPlan, m *Measured) error {
-	if err := s.run(ctx, p.unitQuery()); err != nil {
-		return err
+	for _, statement := range []string{p.unitQuery(), units} {
+		if err := s.run(ctx, statement); err != nil {
+			return err
+		}
 	}
 	if err := s.exposed(ctx, m); err != nil {
 		return err
 	}
-	if p.Frozen != "" {
-		path, done, err := e.inside(p.Frozen)
-		if err != nil {
+	done, err := e.outcome(ctx, s, p, m)
+	if err != nil {
+		return err
+	}
+	defer done()
+	for _, part := range []func(context.Context, *MetricPlan, *Measured) error{s.totals, s.sums, s.quantiles, s.capped, s.soundness, s.dimensions, s.interactions} {
+		if err := part(ctx, p, m); err != nil {
 			return err
 		}
-		defer done()
+	}
+	return nil
+}
+
+// outcome makes the table of one row per exposed unit; done frees the scores that it joined.
+func (e *Engine) outcome(ctx context.Context, s *session, p *MetricPlan, m *Measured) (done func(), err error) {
+	done = func() {}
+	if p.Frozen != "" {
+		var path string
+		if path, done, err = e.inside(p.Frozen); err != nil {
+			return nil, err
+		}
 		if _, err := s.ExecContext(ctx, "CREATE TEMP VIEW frozen AS SELECT * FROM read_parquet("+quoteText(path)+")"); err != nil {
-			return err
+			done()
+			return nil, err
 		}
 	}
 	for _, c := range p.Covariates {
@@ -183,12 +211,10 @@ func (e *Engine) measure(ctx context.Context, s *session, p *MetricPlan, m *Meas
 		}
 	}
 	if err := s.run(ctx, e.outcomeQuery(p, m.Covariates)); err != nil {
-		return err
+		done()
+		return nil, err
 	}
-	if err := s.totals(ctx, p, m); err != nil {
-		return err
-	}
-	return s.sums(ctx, p, m)
+	return done, nil
 }
 
 // run executes a statement and keeps its text for the reader.

@@ -58,7 +58,7 @@ func trial(seed uint64, units int, asOf time.Time) []features.Event {
 		for k := range rng.IntN(6) {
 			at := seen.Add(-10 * 24 * time.Hour).Add(hours(24 * 30))
 			e := features.Event{UserID: user, Name: features.OrderCompleted, TS: at, OrderID: fmt.Sprintf("o%d-%d", i, k), Value: features.AmountOf(features.Micros(rng.IntN(90_000_000))),
-				Category: []string{"food", "toys", ""}[rng.IntN(3)], Channel: []string{"app", "web", ""}[rng.IntN(3)]}
+				Category: []string{"food", "toys", ""}[rng.IntN(3)], Channel: []string{"app", "web", ""}[rng.IntN(3)], CouponID: []string{"ca", "cb", ""}[rng.IntN(3)]}
 			if rng.IntN(3) > 0 {
 				e.Margin = features.AmountOf(e.Value.Micros/3 - 7)
 			}
@@ -88,6 +88,7 @@ type plainUnit struct {
 	two, open                                                       bool
 	revenue, orders, profit, toys, refund, refunds, retained, steps int64
 	preRevenue, preOrders                                           int64
+	acts, estimated, novelty, ownCoupon, otherCoupon, gifts         int64
 }
 
 func plainLoop(all []features.Event, start, asOf time.Time, horizon int, strata map[int64]string, variants []string) map[string]*plainUnit {
@@ -132,6 +133,9 @@ func plainLoop(all []features.Event, start, asOf time.Time, horizon int, strata 
 		within := func(t time.Time) bool { return !t.Before(u.t0) && t.Before(end) }
 		var viewed bool
 		for _, e := range list {
+			if !e.TS.Before(u.t0.Add(-365*day)) && e.TS.Before(end) && e.Name != features.ExperimentViewed && e.Name != features.MessageSent {
+				u.acts++
+			}
 			if e.TS.Before(u.t0) && e.Channel != "" {
 				u.channel = e.Channel
 			}
@@ -155,6 +159,24 @@ func plainLoop(all []features.Event, start, asOf time.Time, horizon int, strata 
 			}
 			u.revenue += int64(e.Value.Micros)
 			u.orders++
+			switch e.CouponID {
+			case "c" + u.variant:
+				u.ownCoupon++
+			case "":
+			default:
+				u.otherCoupon++
+			}
+			if e.CouponID == "cb" && !e.Cost.Valid {
+				u.gifts++
+			}
+			if !e.Margin.Valid {
+				u.estimated++
+			}
+			if e.TS.Before(u.t0.Add(time.Duration(horizon) * day / 2)) {
+				u.novelty += int64(e.Value.Micros)
+			} else {
+				u.novelty -= int64(e.Value.Micros)
+			}
 			if e.Category == "toys" {
 				u.toys += int64(e.Value.Micros)
 			}

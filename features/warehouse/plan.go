@@ -61,7 +61,11 @@ func (p *MetricPlan) check() error {
 			}
 		}
 		switch m.Kind {
-		case "profit", "mean", "proportion", "ratio", "retention", "quantile":
+		case "profit", "mean", "proportion", "ratio", "retention", "novelty":
+		case "quantile":
+			if !(m.Quantile > 0 && m.Quantile < 1) {
+				return bad(field+".quantile", "%v is not within 0..1", m.Quantile)
+			}
 		case "funnel":
 			if len(m.Steps) < 2 {
 				return bad(field+".steps", "a funnel has at least two events")
@@ -74,6 +78,9 @@ func (p *MetricPlan) check() error {
 		if m.Kind == "ratio" && !keys[m.Denominator] {
 			return bad(fmt.Sprintf("metrics[%d].denominator", i), "%q is no metric of the plan", m.Denominator)
 		}
+	}
+	if p.Cap != "" && !keys[p.Cap] {
+		return bad("cap", "%q is no metric of the plan", p.Cap)
 	}
 	for i, c := range p.Covariates {
 		if c == "pre_revenue" || c == "pre_orders" {
@@ -118,7 +125,8 @@ func texts(list []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// unitQuery finds the first exposure of every unit: variant, stratum, time, and whether a second variant was ever shown to it.
+// unitQuery finds the first exposure of every unit: variant, stratum, time, whether a second variant was ever shown to it, and the cut of the scores
+// that it was assigned on. A unit that only met variants which the experiment does not have is kept as not known.
 func (p *MetricPlan) unitQuery() string {
 	stratum := "''"
 	if p.Strata != nil {
@@ -136,21 +144,34 @@ func (p *MetricPlan) unitQuery() string {
 			stratum = "concat('revision ', coalesce(revision, 0))"
 		}
 	}
+	version, kept, scored := "", "", "CAST(NULL AS DATE)"
+	if len(p.ScoreDays) > 0 {
+		version, kept, scored = ", json_extract_string(properties, '$.score_version') AS version", ", version", "CASE version"
+		for _, v := range sortedKeys(p.ScoreDays) {
+			scored += " WHEN " + quoteText(v) + " THEN " + dayLiteral(p.ScoreDays[v])
+		}
+		scored += " END"
+	}
 	forced := ""
 	if len(p.Forced) > 0 {
 		forced = " AND user_id NOT IN (" + texts(p.Forced) + ")"
 	}
-	return fmt.Sprintf(`CREATE TEMP TABLE unit AS
+	return fmt.Sprintf(`CREATE TEMP TABLE met AS
 WITH seen AS (SELECT user_id, ts, event_id, biz_day, json_extract_string(properties, '$.variant') AS variant,
-  TRY_CAST(json_extract_string(properties, '$.allocation_revision') AS BIGINT) AS revision
+  TRY_CAST(json_extract_string(properties, '$.allocation_revision') AS BIGINT) AS revision%[7]s
  FROM events WHERE event = 'Experiment Viewed' AND user_id <> '' AND ts >= %[1]s AND ts <= %[2]s AND available_at <= %[2]s
  AND json_extract_string(properties, '$.experiment') = %[3]s%[4]s),
-ranked AS (SELECT user_id AS unit, epoch_us(ts) AS t0, biz_day AS day, variant, revision,
-  row_number() OVER (PARTITION BY user_id ORDER BY ts, event_id) AS nth, min(variant) OVER (PARTITION BY user_id) <> max(variant) OVER (PARTITION BY user_id) AS two
- FROM seen WHERE variant IN (%[5]s))
-SELECT unit, t0, day, variant, %[6]s AS stratum, two FROM ranked WHERE nth = 1`,
-		timeLiteral(p.Start), timeLiteral(p.AsOf), quoteText(p.Experiment), forced, texts(p.Variants), stratum)
+marked AS (SELECT *, coalesce(variant IN (%[5]s), FALSE) AS known FROM seen),
+ranked AS (SELECT user_id AS unit, epoch_us(ts) AS t0, biz_day AS day, variant, known, revision%[8]s,
+  row_number() OVER (PARTITION BY user_id ORDER BY CASE WHEN known THEN 0 ELSE 1 END, ts, event_id) AS nth,
+  coalesce(min(CASE WHEN known THEN variant END) OVER (PARTITION BY user_id) <> max(CASE WHEN known THEN variant END) OVER (PARTITION BY user_id), FALSE) AS two
+ FROM marked)
+SELECT unit, t0, day, variant, %[6]s AS stratum, two, known, %[9]s AS scored FROM ranked WHERE nth = 1`,
+		timeLiteral(p.Start), timeLiteral(p.AsOf), quoteText(p.Experiment), forced, texts(p.Variants), stratum, version, kept, scored)
 }
+
+// units is the view of the units that met a variant of the experiment.
+const units = "CREATE TEMP VIEW unit AS SELECT unit, t0, day, variant, stratum, two, scored FROM met WHERE known"
 
 // where is the condition on an event that a metric counts, apart from its window.
 func (m *Metric) where(event string) string {

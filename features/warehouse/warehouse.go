@@ -59,10 +59,15 @@ type MetricPlan struct {
 	Variants           []string // others are ignored
 	Forced             []string // units that are left out
 	Metrics            []Metric
-	Covariates         []string // value before exposure of: pre_revenue, pre_orders (days = HorizonDays), or a column of Frozen
-	Frozen             string   // Parquet scores run to join by user (stage, churn_decile, ltv_decile, churn_risk, ltv), or ""
-	SegmentBy          string   // "", stage, churn_decile, ltv_decile, channel
-	ByDay              bool     // also cumulative sums for every local day
+	Covariates         []string                // value before exposure of: pre_revenue, pre_orders (days = HorizonDays), or a column of Frozen
+	Frozen             string                  // Parquet scores run to join by user (stage, churn_decile, ltv_decile, churn_risk, ltv), or ""
+	SegmentBy          string                  // "", stage, churn_decile, ltv_decile, channel
+	ByDay              bool                    // also cumulative sums for every local day
+	Cap                string                  // key of a money metric that is also summed capped at the pooled 99.9th percentile, or ""
+	Coupons            map[string]string       // variant → coupon_id of its offer: the redemption split and the leak check
+	UnitCosts          map[string]int64        // coupon_id → micros that an order with it costs where the event names no cost
+	ScoreDays          map[string]features.Day // score version → its cut: exposures on older scores are counted
+	Others             []string                // other experiments whose interaction with the first metric is measured
 	// Strata names the vector of assignment probabilities of every allocation revision (statistics.md §6.7): revisions with one vector
 	// share a text. nil is one stratum, ""; a revision that the map lacks is a stratum of its own.
 	Strata map[int64]string
@@ -71,7 +76,7 @@ type MetricPlan struct {
 // Metric is one per-unit value. Kind says which fields matter.
 type Metric struct {
 	Key         string
-	Kind        string // profit, mean, proportion, ratio, quantile, retention, funnel
+	Kind        string // profit, mean, proportion, ratio, quantile, retention, funnel; novelty: value of the window's first half − its second half
 	Event       string // order events by default
 	Field       string // value, margin, …, or "" to count events
 	Denominator string // key of another metric of the plan, for ratio
@@ -80,7 +85,8 @@ type Metric struct {
 	Day         int    // retention: the day [Day×24 h, (Day+1)×24 h)
 	MinEvents   int    // proportion: at least so many events; 0 means 1
 	Quantile    float64
-	Steps       []string // funnel: events that follow one another within the window
+	Ranks       func(n int64) []int64 // quantile: the ranks (from 1) of the values that its estimate from n units needs
+	Steps       []string              // funnel: events that follow one another within the window
 	// Filter keeps the events whose column (category, channel, product_id, coupon_id) has one of the values.
 	Filter map[string][]string
 }
@@ -110,7 +116,43 @@ type Measured struct {
 	// (margin lost), refunded (value given back), commission, contact, profit = revenue − cost_of_goods − refunds − commission − contact.
 	Waterfall   map[string]map[string]int64
 	RefundsOpen bool // refunds of matured units may still come
+	Quantiles   []OrderStatistics
+	Health      Health
 	SQL         []string
+}
+
+// Health is what is asked about the soundness of the data.
+type Health struct {
+	Stray        int64                       // units that were only exposed to variants that the experiment does not have
+	Silent       map[string]int64            // matured units of a variant without any event of their own, from one window before the exposure on
+	Leaked       map[string]int64            // matured units of a variant that used another variant's coupon
+	Stale        map[string]int64            // units that were assigned on scores more than two days old
+	Estimated    map[string]int64            // orders of matured units whose margin is an estimate
+	Orders       map[string]int64            // orders of matured units
+	Redeemed     map[string]map[string]int64 // variant → units, revenue, margin, discount, contact, profit of the matured units that used its coupon
+	Dimensions   []DimensionCount
+	Caps         [2]int64 // the two caps of MetricPlan.Cap
+	Interactions []Interaction
+}
+
+// DimensionCount is how many exposed units of a variant have a value of a dimension of the frozen scores.
+type DimensionCount struct {
+	Dimension, Value, Stratum, Variant string
+	Units                              int64
+}
+
+// Interaction is Σ of the first metric over the matured units of both experiments, by this experiment's variant and the other's.
+type Interaction struct {
+	Other, OtherVariant, Variant string
+	N                            int64
+	X, XX                        *big.Int
+}
+
+// OrderStatistics are the values at the ranks (from 1) that a quantile of one variant, stratum and segment needs.
+type OrderStatistics struct {
+	Metric, Variant, Stratum, Segment string
+	N                                 int64
+	Values                            map[int64]int64
 }
 
 // DayCount is how many units of a variant were first exposed on a day.

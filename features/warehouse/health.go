@@ -1,0 +1,153 @@
+package warehouse
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+)
+
+// staleAfterDays is how old the scores of an assignment may be: the night of the day before, and one that failed.
+const staleAfterDays = 2
+
+func newHealth() Health {
+	return Health{Silent: map[string]int64{}, Leaked: map[string]int64{}, Stale: map[string]int64{}, Estimated: map[string]int64{}, Orders: map[string]int64{},
+		Redeemed: map[string]map[string]int64{}}
+}
+
+// coupons are the coupons of the variants, each once, sorted.
+func (p *MetricPlan) coupons() []string {
+	var list []string
+	for _, c := range p.Coupons {
+		list = append(list, c)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// cost is what an event cost the shop: its own figure, else for an order with the coupon of an offer that has a unit cost, that.
+func (p *MetricPlan) cost() string {
+	if len(p.UnitCosts) == 0 {
+		return "e.cost_micros"
+	}
+	cases := ""
+	for _, c := range sortedKeys(p.UnitCosts) {
+		cases += fmt.Sprintf(" WHEN %s THEN %d", quoteText(c), p.UnitCosts[c])
+	}
+	return "coalesce(e.cost_micros, CASE WHEN e.event = 'Order Completed' THEN CASE e.coupon_id" + cases + " END END)"
+}
+
+// redeemed tells of a unit whether it used the coupon of its own variant, or that of another one.
+func (p *MetricPlan) redeemed(own bool) string {
+	if len(p.Coupons) == 0 {
+		return "FALSE"
+	}
+	coupons := p.coupons()
+	cases := "CASE u.variant"
+	for _, v := range p.Variants {
+		var terms []string
+		for i, c := range coupons {
+			if (p.Coupons[v] == c) == own {
+				terms = append(terms, fmt.Sprintf("coalesce(q%d, 0) > 0", i))
+			}
+		}
+		if len(terms) > 0 {
+			cases += fmt.Sprintf(" WHEN %s THEN %s", quoteText(v), strings.Join(terms, " OR "))
+		}
+	}
+	if !strings.Contains(cases, "WHEN") {
+		return "FALSE"
+	}
+	return cases + " ELSE FALSE END"
+}
+
+// soundness counts what makes a judgement doubtful, and what redeemers brought.
+func (s *session) soundness(ctx context.Context, p *MetricPlan, m *Measured) error {
+	h := &m.Health
+	err := s.each(ctx, "SELECT count(*) AS strays FROM met WHERE NOT known", func(v []driver.Value) error {
+		h.Stray = v[0].(int64)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(p.ScoreDays) > 0 {
+		query := fmt.Sprintf("SELECT variant, count(*) AS stale FROM unit WHERE scored IS NOT NULL AND day > scored + %d GROUP BY variant ORDER BY variant", staleAfterDays)
+		err := s.each(ctx, query, func(v []driver.Value) error {
+			h.Stale[v[0].(string)] = v[1].(int64)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	query := fmt.Sprintf(`SELECT variant, count(*) FILTER (WHERE acts = 0) AS silent, count(*) FILTER (WHERE leaked) AS leaked, CAST(sum(estimated) AS BIGINT) AS estimated, CAST(sum(orders) AS BIGINT) AS orders,
+ count(*) FILTER (WHERE redeemed) AS units, CAST(coalesce(sum(revenue) FILTER (WHERE redeemed), 0) AS BIGINT) AS revenue, CAST(coalesce(sum(margin) FILTER (WHERE redeemed), 0) AS BIGINT) AS margin,
+ CAST(coalesce(sum(discount) FILTER (WHERE redeemed), 0) AS BIGINT) AS discount, CAST(coalesce(sum(contact) FILTER (WHERE redeemed), 0) AS BIGINT) AS contact,
+ CAST(coalesce(sum(margin - refund_margin - commission - contact) FILTER (WHERE redeemed), 0) AS BIGINT) AS profit
+ FROM outcome WHERE t0 + %s <= %d GROUP BY variant ORDER BY variant`, span(p.HorizonDays), p.AsOf.UnixMicro())
+	names := []string{"units", "revenue", "margin", "discount", "contact", "profit"}
+	return s.each(ctx, query, func(v []driver.Value) error {
+		variant := v[0].(string)
+		h.Silent[variant], h.Leaked[variant], h.Estimated[variant], h.Orders[variant] = v[1].(int64), v[2].(int64), v[3].(int64), v[4].(int64)
+		if p.Coupons[variant] == "" {
+			return nil
+		}
+		split := map[string]int64{}
+		for i, name := range names {
+			split[name] = v[5+i].(int64)
+		}
+		h.Redeemed[variant] = split
+		return nil
+	})
+}
+
+// dimensions counts the exposed units by the frozen scores' dimensions.
+func (s *session) dimensions(ctx context.Context, p *MetricPlan, m *Measured) error {
+	if p.Frozen == "" {
+		return nil
+	}
+	const query = `SELECT stage, churn, ltv, stratum, variant, count(*) AS units FROM (SELECT coalesce(CAST(f.stage AS VARCHAR), 'unknown') AS stage,
+ coalesce(CAST(f.churn_decile AS VARCHAR), 'unknown') AS churn, coalesce(CAST(f.ltv_decile AS VARCHAR), 'unknown') AS ltv, u.stratum, u.variant FROM unit u LEFT JOIN frozen f ON f.user_id = u.unit) x
+ GROUP BY GROUPING SETS ((stage, stratum, variant), (churn, stratum, variant), (ltv, stratum, variant)) ORDER BY stage, churn, ltv, stratum, variant`
+	return s.each(ctx, query, func(v []driver.Value) error {
+		for i, dimension := range []string{"stage", "churn_decile", "ltv_decile"} {
+			if value, ok := v[i].(string); ok {
+				m.Health.Dimensions = append(m.Health.Dimensions, DimensionCount{Dimension: dimension, Value: value, Stratum: v[3].(string), Variant: v[4].(string), Units: v[5].(int64)})
+			}
+		}
+		return nil
+	})
+}
+
+// interactions sums the first metric over the units that other experiments have met as well, by both variants. A unit counts with the variant of the
+// other experiment that it met first.
+func (s *session) interactions(ctx context.Context, p *MetricPlan, m *Measured) error {
+	if len(p.Others) == 0 || len(p.Metrics) == 0 || p.Metrics[0].Kind == "quantile" || p.Metrics[0].Kind == "ratio" {
+		return nil
+	}
+	query := fmt.Sprintf(`WITH seen AS (SELECT user_id, ts, event_id, json_extract_string(properties, '$.experiment') AS experiment, json_extract_string(properties, '$.variant') AS variant
+ FROM events WHERE event = 'Experiment Viewed' AND ts <= %[1]s AND available_at <= %[1]s AND json_extract_string(properties, '$.experiment') IN (%[2]s)),
+other AS (SELECT user_id, experiment, variant, row_number() OVER (PARTITION BY user_id, experiment ORDER BY ts, event_id) AS nth FROM seen WHERE variant IS NOT NULL)
+SELECT x.experiment, x.variant, o.variant, count(*) AS n, sum(CAST(o.m0 AS HUGEINT)) AS x, sum(CAST(o.m0 AS HUGEINT) * o.m0) AS xx
+ FROM outcome o JOIN other x ON x.user_id = o.unit AND x.nth = 1 WHERE o.t0 + %[3]s <= %[4]d GROUP BY x.experiment, x.variant, o.variant ORDER BY 1, 2, 3`,
+		timeLiteral(p.AsOf), texts(p.Others), span(p.days(&p.Metrics[0])), p.AsOf.UnixMicro())
+	return s.each(ctx, query, func(v []driver.Value) error {
+		i := Interaction{Other: v[0].(string), OtherVariant: v[1].(string), Variant: v[2].(string), N: v[3].(int64), X: whole(v[4]), XX: whole(v[5])}
+		m.Health.Interactions = append(m.Health.Interactions, i)
+		return nil
+	})
+}
+
+// whole is an integer of any width.
+func whole(v driver.Value) *big.Int {
+	switch x := v.(type) {
+	case *big.Int:
+		return x
+	case int64:
+		return big.NewInt(x)
+	}
+	return new(big.Int)
+}

@@ -1,0 +1,101 @@
+package warehouse
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+
+	"perennial/features"
+	"perennial/features/lake"
+)
+
+// HoldoutPlan asks what everything together was worth: users who were known before a period, split by whether they were held out, and what they brought
+// in it. Nobody enters or leaves by what she did (intention to treat).
+type HoldoutPlan struct {
+	Name               string
+	From, Until        features.Day // the period, Until exclusive
+	RefundMaturityDays int
+	Held               func(user string) bool
+}
+
+// The arms of a holdout.
+const (
+	HeldOut = "holdout"
+	Treated = "treated"
+)
+
+// MeasureHoldout answers a HoldoutPlan: profit, revenue and orders of every known user in the period. Facts that became known after its end, such as
+// late refunds, count when the snapshot has them.
+func (e *Engine) MeasureHoldout(ctx context.Context, snap *lake.Snapshot, h HoldoutPlan) (*Measured, error) {
+	days := int(h.Until - h.From)
+	if days < 1 || days > 3650 {
+		return nil, &features.InvalidError{Field: "until", Reason: fmt.Sprintf("%s is not after %s", h.Until, h.From)}
+	}
+	start, end := e.o.Shop.Midnight(h.From), e.o.Shop.Midnight(h.Until)
+	p := MetricPlan{Experiment: "holdout:" + h.Name, Start: start, AsOf: end, HorizonDays: days, RefundMaturityDays: h.RefundMaturityDays, Variants: []string{Treated, HeldOut},
+		Metrics: []Metric{{Key: "profit", Kind: "profit"}, {Key: "revenue", Kind: "mean", Field: "value"}, {Key: "orders", Kind: "mean"}}}
+	if p.RefundMaturityDays == 0 {
+		p.RefundMaturityDays = e.maturityDays()
+	}
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	s, err := e.read(ctx, snap)
+	if err != nil {
+		return nil, fmt.Errorf("holdout %s: %w", h.Name, err)
+	}
+	defer s.done()
+	m := &Measured{TwoArm: map[string]int64{}, ExposedBy: map[string]map[string]int64{}, Waterfall: map[string]map[string]int64{}, Health: newHealth()}
+	if err := e.holdout(ctx, s, &p, h, m); err != nil {
+		return nil, fmt.Errorf("holdout %s: %w", h.Name, err)
+	}
+	m.SQL = s.sql
+	return m, nil
+}
+
+func (e *Engine) holdout(ctx context.Context, s *session, p *MetricPlan, h HoldoutPlan, m *Measured) error {
+	at := timeLiteral(p.Start)
+	known := fmt.Sprintf("CREATE TEMP TABLE known AS SELECT DISTINCT user_id FROM events WHERE user_id <> '' AND ts < %s AND available_at <= %s", at, at)
+	if err := s.run(ctx, known); err != nil {
+		return err
+	}
+	var held []string // a few per cent of all
+	if err := s.each(ctx, "SELECT user_id FROM known", func(v []driver.Value) error {
+		if user := v[0].(string); h.Held(user) {
+			held = append(held, user)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if _, err := s.ExecContext(ctx, "CREATE TEMP TABLE held (user_id VARCHAR)"); err != nil {
+		return err
+	}
+	if err := s.append(ctx, "held", func(row func(...driver.Value) error) error {
+		for _, user := range held {
+			if err := row(user); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	unit := fmt.Sprintf(`CREATE TEMP TABLE unit AS SELECT k.user_id AS unit, %d AS t0, %s AS day, CASE WHEN h.user_id IS NULL THEN '%s' ELSE '%s' END AS variant, '' AS stratum, FALSE AS two
+ FROM known k LEFT JOIN held h ON h.user_id = k.user_id`, p.Start.UnixMicro(), dayLiteral(h.From), Treated, HeldOut)
+	if err := s.run(ctx, unit); err != nil {
+		return err
+	}
+	if err := s.exposed(ctx, m); err != nil {
+		return err
+	}
+	done, err := e.outcome(ctx, s, p, m)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := s.totals(ctx, p, m); err != nil {
+		return err
+	}
+	return s.sums(ctx, p, m)
+}
