@@ -10,10 +10,11 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 STATICCHECK := build/tools/staticcheck-v0.8.2
 WEB         := api/web
 BINARY      := bin/perennial
+SDK         := api/testdata/sdk
 # Packages whose code runs on several goroutines: they are tested once more under the race detector.
 CONCURRENT  := ./features/lake/ ./api/ ./experiments/...
 
-.PHONY: help setup build warm web demo test check vet fmt lint unit race web-test e2e demo-data notebooks fuzz bench bench-assign bench-models golden clean
+.PHONY: help setup build warm web demo test check vet fmt lint unit race web-test e2e demo-data notebooks sdk sdk-fuzz fuzz bench bench-assign bench-models golden clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +49,7 @@ test: ## everything, from a clean clone
 	@$(MAKE) --no-print-directory vet fmt lint
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory race
+	@$(MAKE) --no-print-directory sdk
 	@$(MAKE) --no-print-directory web-test
 	@$(MAKE) --no-print-directory e2e
 	@$(MAKE) --no-print-directory demo-data notebooks
@@ -70,11 +72,25 @@ $(STATICCHECK):
 	GOFLAGS= GOBIN=$(CURDIR)/build/tools go install honnef.co/go/tools/cmd/staticcheck@$(patsubst build/tools/staticcheck-%,%,$@)
 	@mv build/tools/staticcheck $@
 
-unit:
+unit: build/sdk/node/.installed
 	go test -timeout 15m ./...
 
 race: ## the concurrent packages under the race detector
 	go test -race -timeout 15m $(CONCURRENT)
+
+sdk: build/sdk/node/.installed build/sdk/python/.installed ## client SDKs of Node, Python and Go, unmodified, against the binary
+	python3 $(SDK)/run.py $(BINARY) build/sdk
+
+build/sdk/node/.installed: $(SDK)/node/package.json $(SDK)/node/package-lock.json
+	@mkdir -p build/sdk/node && cp $(SDK)/node/package.json $(SDK)/node/package-lock.json build/sdk/node
+	cd build/sdk/node && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+build/sdk/python/.installed: $(SDK)/python/requirements.txt
+	@rm -rf build/sdk/python && mkdir -p build/sdk
+	python3 -m venv build/sdk/python
+	build/sdk/python/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 web-test: $(WEB)/node_modules/.installed ## types and tests of the page
 	cd $(WEB) && npm run typecheck --silent && npm test --silent
@@ -95,6 +111,10 @@ build/venv/.installed: notebooks/requirements.txt
 	python3 -m venv build/venv
 	build/venv/bin/pip install --quiet --disable-pip-version-check -r notebooks/requirements.txt
 	@touch $@
+
+PAIRS := 1000000
+sdk-fuzz: build/sdk/node/.installed ## PAIRS (1,000,000) random (experiment, unit) pairs through the Go and the Node SDK of Unleash
+	go test -count 1 -timeout 60m -v -run "TestSDKsAgree|TestNodeSDK" ./experiments/unleash -pairs $(PAIRS) | grep -v warning
 
 FUZZTIME := 20s
 fuzz: ## each fuzz target for FUZZTIME (20s)

@@ -310,8 +310,12 @@ func single(attribute, operator, value string) constraint {
 
 var digitsFirst = []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}
 
-// encodeConstraint writes one constraint so that every SDK reads it as we do; ok is false when the SDK's version does not know the operator.
+// encodeConstraint writes one constraint so that every SDK reads it as we do; ok is false when the SDK's version does not know the operator, and where SDKs
+// differ: that of Node trims the values of a list.
 func encodeConstraint(c experiments.Constraint, specVersion string) (out []constraint, ok bool) {
+	if slices.ContainsFunc(c.Values, func(v string) bool { return strings.TrimSpace(v) != v || strings.Trim(v, "\ufeff") != v }) {
+		return nil, false
+	}
 	name := c.Attribute
 	if name == "unit_id" || name == "user_id" {
 		name = "userId"
