@@ -353,8 +353,8 @@ func (f *Feature) Source() string {
 // Near suggests a feature whose name differs little from a wrong one, as the end of a sentence, or "".
 func (c *Catalog) Near(name string) string { return near(name, slices.Collect(maps.Keys(c.byName))) }
 
-// Only returns the catalog narrowed to one column and what it and the population stand on.
-func (c *Catalog) Only(name string) *Catalog {
+// Only returns the catalog narrowed to these columns, in the order of the catalog, and to what they and the population stand on.
+func (c *Catalog) Only(names ...string) *Catalog {
 	need := map[string]bool{}
 	var visit func(string)
 	visit = func(n string) {
@@ -367,7 +367,9 @@ func (c *Catalog) Only(name string) *Catalog {
 			visit(u)
 		}
 	}
-	visit(name)
+	for _, name := range names {
+		visit(name)
+	}
 	c.Population.walk(func(e *Expr) {
 		if e.Op == OpRef {
 			visit(e.Ref)
@@ -376,7 +378,7 @@ func (c *Catalog) Only(name string) *Catalog {
 	only := &Catalog{Population: c.Population, PopText: c.PopText, Stage: c.Stage, byName: map[string]int{}}
 	for i := range c.Features {
 		if f := c.Features[i]; need[f.Name] {
-			f.Hidden = f.Name != name
+			f.Hidden = !slices.Contains(names, f.Name)
 			only.byName[f.Name] = len(only.Features)
 			only.Features = append(only.Features, f)
 		}

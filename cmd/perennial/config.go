@@ -144,16 +144,26 @@ func report(a *App, err error) {
 		Reason string `json:"reason"`
 	}
 	var faults []fault
-	var invalid *experiments.InvalidError
-	var one *features.InvalidError
-	switch {
-	case errors.As(err, &invalid):
-		for _, f := range invalid.Faults {
-			faults = append(faults, fault{f.Field, f.Reason})
+	var collect func(error)
+	collect = func(err error) {
+		switch e := err.(type) {
+		case *experiments.InvalidError:
+			for _, f := range e.Faults {
+				faults = append(faults, fault{f.Field, f.Reason})
+			}
+		case *features.InvalidError:
+			faults = append(faults, fault{e.Field, e.Reason})
+		case interface{ Unwrap() []error }:
+			for _, one := range e.Unwrap() {
+				collect(one)
+			}
+		default:
+			if inner := errors.Unwrap(err); inner != nil {
+				collect(inner)
+			}
 		}
-	case errors.As(err, &one):
-		faults = []fault{{one.Field, one.Reason}}
 	}
+	collect(err)
 	fmt.Fprintf(a.Err, "perennial: %v\n", err)
 	if a.JSON {
 		doc := map[string]any{"type": "about:blank", "title": "failed", "detail": err.Error(), "errors": faults}

@@ -151,6 +151,7 @@ type query struct {
 	cuts  []features.Day
 	tiles bool   // read the relations tiles and tile_values in the place of events
 	where string // further condition on the rows, such as a range of user buckets
+	bare  bool   // without the order, for a statement around it
 }
 
 // text compiles the statement: user_id (after cut_day where there are several cuts), then every column of the catalog, ordered by
@@ -258,6 +259,9 @@ func (q *query) text() string {
 	statement := "WITH " + strings.Join(ctes, ",\n") + "\nSELECT " + key + prefixed(out) + "\n FROM base"
 	if p := q.p.catalog.Population; p != nil {
 		statement += " WHERE " + w.expr(p)
+	}
+	if q.bare {
+		return statement
 	}
 	return statement + " ORDER BY " + key
 }

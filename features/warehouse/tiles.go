@@ -234,24 +234,34 @@ func link(from, to string) error {
 // tileRowsPerPass bounds the memory of a build from tiles: so many tiles are merged at a time, by ranges of user buckets.
 const tileRowsPerPass = 2_000_000
 
-// FeaturesFromTiles builds the features of one cut or several from a directory of tiles: the same statement over tiles in the place of events, and
-// the same bytes. Memory is bounded by passes over ranges of user buckets.
-func (e *Engine) FeaturesFromTiles(ctx context.Context, dir string, cuts ...features.Day) ([]*features.Table, error) {
-	t, err := ReadTiles(dir)
-	if err != nil {
-		return nil, err
+// passesFor is in how many ranges of buckets tiles are merged for so many cuts.
+func (t *Tiles) passesFor(cuts int) int {
+	return int(min(lake.Buckets, 1+t.Rows()*int64(cuts)/tileRowsPerPass))
+}
+
+// bucketRange is the condition on rows of one pass.
+func bucketRange(pass, passes int) string {
+	if passes == 1 {
+		return ""
+	}
+	return fmt.Sprintf("user_bucket >= %d AND user_bucket < %d", pass*lake.Buckets/passes, (pass+1)*lake.Buckets/passes)
+}
+
+// openTiles returns a session with the views tiles and tile_values over a directory of tiles, up to the month of the last cut; any is false
+// when no month is that old.
+func (e *Engine) openTiles(ctx context.Context, dir string, cuts []features.Day) (s *session, t *Tiles, any bool, err error) {
+	if t, err = ReadTiles(dir); err != nil {
+		return nil, nil, false, err
 	}
 	if t.Layout != e.p.layout() {
-		return nil, fmt.Errorf("tiles: they were made for another catalog; run `perennial nightly --from tiles`")
+		return nil, nil, false, fmt.Errorf("tiles: they were made for another catalog; run `perennial nightly --from tiles`")
 	}
 	if len(cuts) == 0 {
-		return nil, &features.InvalidError{Field: "as_of", Reason: "needs at least one cut"}
+		return nil, nil, false, &features.InvalidError{Field: "as_of", Reason: "needs at least one cut"}
 	}
-	s, err := e.open(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("features from tiles: %w", err)
+	if s, err = e.open(ctx); err != nil {
+		return nil, nil, false, fmt.Errorf("features from tiles: %w", err)
 	}
-	defer s.done()
 	last := slices.Max(cuts).String()[:7]
 	var tiles, values []string
 	for _, month := range sortedKeys(t.Months) {
@@ -261,21 +271,32 @@ func (e *Engine) FeaturesFromTiles(ctx context.Context, dir string, cuts ...feat
 		}
 	}
 	if len(tiles) == 0 {
-		return e.emptyTables(cuts), nil
+		return s, t, false, nil
 	}
 	for name, list := range map[string][]string{"tiles": tiles, "tile_values": values} {
 		if _, err := s.ExecContext(ctx, "CREATE TEMP VIEW "+name+" AS SELECT * FROM read_parquet(["+strings.Join(list, ", ")+"])"); err != nil {
-			return nil, fmt.Errorf("features from tiles: %w", err)
+			s.done()
+			return nil, nil, false, fmt.Errorf("features from tiles: %w", err)
 		}
 	}
-	passes := int(min(64, 1+t.Rows()*int64(len(cuts))/tileRowsPerPass))
+	return s, t, true, nil
+}
+
+// FeaturesFromTiles builds the features of one cut or several from a directory of tiles: the same statement over tiles in the place of events, and
+// the same bytes. The engine's memory is bounded by passes over ranges of user buckets; the tables are in memory, which Build is there to avoid.
+func (e *Engine) FeaturesFromTiles(ctx context.Context, dir string, cuts ...features.Day) ([]*features.Table, error) {
+	s, t, any, err := e.openTiles(ctx, dir, cuts)
+	if err != nil {
+		return nil, err
+	}
+	defer s.done()
+	if !any {
+		return e.emptyTables(cuts), nil
+	}
+	passes := t.passesFor(len(cuts))
 	parts := make([][]*features.Table, passes)
 	for i := range passes {
-		where := ""
-		if passes > 1 {
-			where = fmt.Sprintf("user_bucket >= %d AND user_bucket < %d", i*64/passes, (i+1)*64/passes)
-		}
-		q := &query{p: e.p, d: DuckDB, shop: e.o.Shop, cuts: cuts, tiles: true, where: where}
+		q := &query{p: e.p, d: DuckDB, shop: e.o.Shop, cuts: cuts, tiles: true, where: bucketRange(i, passes)}
 		if parts[i], err = s.tables(ctx, q.text(), cuts); err != nil {
 			return nil, fmt.Errorf("features from tiles: %w", err)
 		}
