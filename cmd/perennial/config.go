@@ -130,6 +130,18 @@ func (c Config) check(clock any) (Config, error) {
 	return c, nil
 }
 
+// override applies --memory, which wins over environment and file.
+func (c *Config) override(memory string) error {
+	if memory == "" {
+		return nil
+	}
+	if _, err := parseBytes(memory); err != nil {
+		return usagef("memory: %v", err)
+	}
+	c.Memory = memory
+	return nil
+}
+
 func orDefault(s, d string) string {
 	if s == "" {
 		return d

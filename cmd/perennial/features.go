@@ -16,9 +16,10 @@ import (
 )
 
 type featuresCmd struct {
-	Build   featuresBuildCmd   `cmd:"" default:"withargs" help:"Build the features of every user as of a date."`
-	List    featuresListCmd    `cmd:"" help:"Every feature of the catalog, with name, unit and meaning."`
-	Explain featuresExplainCmd `cmd:"" help:"What a feature means, what it stands on, and its SQL."`
+	Build    featuresBuildCmd    `cmd:"" default:"withargs" help:"Build the features of every user as of a date."`
+	Training featuresTrainingCmd `cmd:"" help:"Features of many dates with what happened after them, as Parquet for a notebook."`
+	List     featuresListCmd     `cmd:"" help:"Every feature of the catalog, with name, unit and meaning."`
+	Explain  featuresExplainCmd  `cmd:"" help:"What a feature means, what it stands on, and its SQL."`
 }
 
 type featuresBuildCmd struct {
@@ -28,7 +29,7 @@ type featuresBuildCmd struct {
 
 // Help shows examples.
 func (featuresBuildCmd) Help() string {
-	return "Examples:\n  perennial features --as-of 2011-07-01\n  perennial features --as-of 2011-07-01 --out features.csv\n  perennial features list\n  perennial features explain recency_ratio"
+	return "Examples:\n  perennial features --as-of 2011-07-01\n  perennial features --as-of 2011-07-01 --out features.csv\n  perennial features training --as-of 2011-04-01,2011-07-01 --horizon 60d\n  perennial features list\n  perennial features explain recency_ratio"
 }
 
 // Run seals, builds and publishes the snapshot of one date.
@@ -58,7 +59,7 @@ func (c featuresBuildCmd) Run(ctx context.Context, a *App) error {
 	}
 	defer snap.Close()
 	fmt.Fprintf(a.Err, "features: building as of %s from %d segments\n", asOf, len(snap.Segments))
-	run, table, err := buildFeatures(ctx, l, e, snap, asOf)
+	run, table, err := buildFeatures(ctx, l, e, snap, asOf, a.progress)
 	if err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func (a *App) cutDay(field, text string) (features.Day, error) {
 
 // buildFeatures returns the published features of a cut, building them when these facts and this catalog have not been built yet. The
 // version is a function of the cut, the catalog and the events known before the cut, so a rerun finds its own run.
-func buildFeatures(ctx context.Context, l *lake.Lake, e *warehouse.Engine, snap *lake.Snapshot, asOf features.Day) (lake.Run, *features.Table, error) {
+func buildFeatures(ctx context.Context, l *lake.Lake, e *warehouse.Engine, snap *lake.Snapshot, asOf features.Day, show progress) (lake.Run, *features.Table, error) {
 	fail := func(err error) (lake.Run, *features.Table, error) {
 		return lake.Run{}, nil, fmt.Errorf("features as of %s: %w", asOf, err)
 	}
@@ -113,17 +114,18 @@ func buildFeatures(ctx context.Context, l *lake.Lake, e *warehouse.Engine, snap 
 			return run, table, nil
 		}
 	}
-	table, err := asOfTable(ctx, l, e, snap, asOf)
-	if err != nil {
-		return fail(err)
-	}
 	dir, err := l.NewRunDir("features", asOf)
 	if err != nil {
 		return fail(err)
 	}
+	table, err := featureFile(ctx, l, e, snap, asOf, version, filepath.Join(dir, "features.parquet"), show)
+	if err != nil {
+		os.RemoveAll(dir)
+		return fail(err)
+	}
 	meta, err := json.Marshal(warehouse.RunMeta{AsOf: asOf.String(), Version: version, Rows: len(table.Users), Digest: digest, Catalog: e.CatalogHash()})
 	if err == nil {
-		err = e.WriteTable(ctx, table, filepath.Join(dir, "features.parquet"))
+		err = e.WriteSchema(filepath.Join(dir, "schema.json"), table)
 	}
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, "run.json"), append(meta, '\n'), 0o644)
@@ -137,60 +139,4 @@ func buildFeatures(ctx context.Context, l *lake.Lake, e *warehouse.Engine, snap 
 		return fail(err)
 	}
 	return run, table, nil
-}
-
-// tilesFrom is how many events make tiles worth their files: below it one statement over the raw events is as fast.
-const tilesFrom = 2_000_000
-
-// asOfTable computes the features of a cut: from raw events in a small shop, from tiles in a large one. Both give the same bytes.
-func asOfTable(ctx context.Context, l *lake.Lake, e *warehouse.Engine, snap *lake.Snapshot, asOf features.Day) (*features.Table, error) {
-	var rows int64
-	for _, g := range snap.Segments {
-		rows += g.Rows
-	}
-	if rows < tilesFrom {
-		return e.Features(ctx, snap, asOf)
-	}
-	dir, err := buildTiles(ctx, l, e, snap, asOf)
-	if err != nil {
-		return nil, err
-	}
-	tables, err := e.FeaturesFromTiles(ctx, dir, asOf)
-	if err != nil {
-		return nil, err
-	}
-	return tables[0], nil
-}
-
-// buildTiles returns the directory of the published tiles of a snapshot, building them when the snapshot has changed since the last build: only
-// its changed days are computed, the rest is linked from the newest build.
-func buildTiles(ctx context.Context, l *lake.Lake, e *warehouse.Engine, snap *lake.Snapshot, asOf features.Day) (string, error) {
-	version := e.PlanTiles(snap).Version()
-	if run, ok, err := l.FindRun(ctx, "tiles", 0, version); err != nil || ok {
-		return run.Dir, err
-	}
-	previous := ""
-	if newest, ok, err := l.FindRun(ctx, "tiles", 0, ""); err != nil {
-		return "", err
-	} else if ok {
-		previous = newest.Dir
-	}
-	dir, err := l.NewRunDir("tiles", asOf)
-	if err != nil {
-		return "", err
-	}
-	made, err := e.BuildTiles(ctx, snap, dir, previous, nil)
-	if err != nil {
-		os.RemoveAll(dir)
-		return "", err
-	}
-	meta, err := json.Marshal(map[string]any{"as_of": asOf.String(), "version": version, "rows": made.Rows(), "days": len(made.Days), "days_computed": made.Dirty, "layout": made.Layout})
-	if err != nil {
-		return "", err
-	}
-	run, err := l.Publish(ctx, lake.Run{Kind: "tiles", AsOf: asOf, Version: version, Dir: dir, Meta: meta})
-	if err != nil {
-		return "", err
-	}
-	return run.Dir, nil
 }

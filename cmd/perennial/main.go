@@ -22,6 +22,7 @@ var version = "dev"
 type cli struct {
 	Data   string `help:"Data directory." default:"./data" env:"PERENNIAL_DATA" type:"path" placeholder:"DIR"`
 	Config string `help:"Configuration file (YAML); ./perennial.yaml is read when it is there." env:"PERENNIAL_CONFIG" type:"path" placeholder:"FILE"`
+	Memory string `help:"Budget of the analytic engine, such as 2GB; default from the configuration." placeholder:"SIZE"`
 	JSON   bool   `name:"json" help:"Machine output: one JSON document on stdout." env:"PERENNIAL_JSON"`
 
 	Demo       demoCmd       `cmd:"" help:"Load the shipped real shop data, train, score, experiment, serve; prints links that sign in."`
@@ -73,6 +74,9 @@ func (a *App) Known() time.Time {
 // usageError is wrong usage: exit 2.
 type usageError struct{ error }
 
+// Unwrap gives the fault itself, whose field and reason a program may want.
+func (e usageError) Unwrap() error { return e.error }
+
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 func main() {
@@ -103,7 +107,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	app := &App{Data: c.Data, JSON: c.JSON, Given: c.Config, Out: stdout, Err: stderr, Log: slog.New(slog.NewJSONHandler(stderr, nil))}
 	if app.Config, err = loadConfig(configPath(c.Config, c.Data)); err == nil {
-		err = k.Run(app)
+		if err = app.Config.override(c.Memory); err == nil {
+			err = k.Run(app)
+		}
 	}
 	if err == nil {
 		return 0

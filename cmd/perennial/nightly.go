@@ -197,8 +197,8 @@ func (n *night) seal(ctx context.Context) (bool, int64, error) {
 	return n.snap.ID != id || !ended || n.again("seal"), rows, err
 }
 
-// inputs reads what is known before the cut and refuses input that stopped coming: a file that did not arrive must not make every
-// customer look colder. A date that was scored with these facts is not asked again.
+// inputs reads what is known before the cut, refuses input that stopped coming, for a file that did not arrive must not make every customer look
+// colder, and computes the tiles of the days that changed since the last build. A date that was scored with these facts is not asked again.
 func (n *night) inputs(ctx context.Context) (bool, int64, error) {
 	var err error
 	if n.digest, n.known, err = n.e.Digest(ctx, n.snap, n.asOf); err != nil {
@@ -216,7 +216,14 @@ func (n *night) inputs(ctx context.Context) (bool, int64, error) {
 	if stale && n.known > 0 && !n.cmd.AllowStale {
 		return false, n.known, fmt.Errorf("the newest event before the cut is of %s: input is stale and the old scores stay; bring the missing days with `perennial import events`, or go on with --allow-stale", last)
 	}
-	return true, n.known, nil
+	if n.known == 0 {
+		return true, 0, nil // the next step says what is missing
+	}
+	_, days, err := buildTiles(ctx, n.l, n.e, n.snap, n.asOf, n.a.progress)
+	if err == nil {
+		n.say("nightly: tiles: %d days computed", days)
+	}
+	return true, n.known, err
 }
 
 // features builds the snapshot of the cut.

@@ -155,7 +155,7 @@ func (s *scoring) hindsight() bool {
 
 // prepare finds or builds the features.
 func (s *scoring) prepare(ctx context.Context) error {
-	run, table, err := buildFeatures(ctx, s.l, s.e, s.snap, s.asOf)
+	run, table, err := buildFeatures(ctx, s.l, s.e, s.snap, s.asOf, s.a.progress)
 	if err != nil {
 		return err
 	}

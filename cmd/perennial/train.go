@@ -225,7 +225,7 @@ func (b *bench) cuts(ctx context.Context, target models.Target, at []features.Da
 	margins := true
 	for _, d := range at {
 		b.say("features and labels as of %s", d)
-		_, table, err := buildFeatures(ctx, b.l, b.e, b.snap, d)
+		_, table, err := buildFeatures(ctx, b.l, b.e, b.snap, d, b.a.progress)
 		if err != nil {
 			return nil, "", err
 		}

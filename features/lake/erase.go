@@ -220,7 +220,7 @@ func (l *Lake) countRows(ctx context.Context, path, where string) (n int64, err 
 // runFiles returns the Parquet files of the published runs.
 func (l *Lake) runFiles() ([]string, error) {
 	var files []string
-	for _, kind := range []string{"features", "scores", "tiles"} {
+	for _, kind := range runKinds {
 		err := filepath.WalkDir(l.runRoot(kind), func(path string, d os.DirEntry, err error) error {
 			if errors.Is(err, os.ErrNotExist) {
 				return nil

@@ -19,6 +19,18 @@ import (
 var kindName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 var versionName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 
+// runKinds are the kinds of runs that hold users: an erasure rewrites them, and what their writers left behind is swept.
+var runKinds = []string{"features", "scores", "tiles", "training"}
+
+// WorkDir is the private directory of a run that a killed writer goes on with: the same kind and version give the same directory. An erasure
+// covers it, Publish moves it to its final name, and it is swept when nobody has touched it for a day.
+func (l *Lake) WorkDir(kind, version string) (string, error) {
+	if !kindName.MatchString(kind) || !versionName.MatchString(version) {
+		return "", &features.InvalidError{Field: "version", Reason: fmt.Sprintf("%q of %q is no run", version, kind)}
+	}
+	return filepath.Join(l.runRoot(kind), ".new-"+version), nil
+}
+
 // runRoot is where the runs of a kind are published.
 func (l *Lake) runRoot(kind string) string {
 	if kind == "tiles" {
@@ -181,7 +193,7 @@ func (l *Lake) Records(ctx context.Context, kind string) (map[string]json.RawMes
 // sweepRuns removes private run directories that their writers left behind more than a day ago.
 func (l *Lake) sweepRuns() error {
 	var all error
-	for _, kind := range []string{"features", "scores", "tiles"} {
+	for _, kind := range runKinds {
 		dirs, err := filepath.Glob(filepath.Join(l.runRoot(kind), ".new-*"))
 		all = errors.Join(all, err)
 		for _, d := range dirs {

@@ -36,10 +36,10 @@ type Schema struct {
 	Schema  string       `json:"schema"` // perennial.features/1
 	Cuts    []string     `json:"cuts"`
 	Catalog string       `json:"catalog"`
-	Tiles   string       `json:"tiles"` // version of the tiles
+	Tiles   string       `json:"tiles,omitempty"` // version of the tiles
 	Zone    string       `json:"timezone"`
 	Labels  *LabelWindow `json:"labels,omitempty"`
-	Passes  int          `json:"passes"` // ranges of user buckets
+	Passes  int          `json:"passes,omitempty"` // ranges of user buckets
 	Rows    int64        `json:"rows"`
 	Columns []Column     `json:"columns"`
 }
@@ -204,16 +204,26 @@ func (s *session) emptyTiles(ctx context.Context, p *program) error {
 	return nil
 }
 
-// schema describes a build before it runs.
+// WriteSchema writes schema.json of a table of one cut.
+func (e *Engine) WriteSchema(path string, t *features.Table) error {
+	plan := e.schema(nil, Build{Cuts: []features.Day{t.AsOf}})
+	plan.Rows = int64(len(t.Users))
+	return writeJSON(path, plan)
+}
+
+// schema describes a build before it runs; without tiles it is of one file.
 func (e *Engine) schema(t *Tiles, b Build) *Schema {
 	zone := "UTC"
 	if e.o.Shop.Location != nil {
 		zone = e.o.Shop.Location.String()
 	}
-	p := &Schema{Schema: "perennial.features/1", Catalog: e.CatalogHash(), Tiles: t.Version(), Zone: zone, Labels: b.Labels, Passes: t.passesFor(len(b.Cuts)),
+	p := &Schema{Schema: "perennial.features/1", Catalog: e.CatalogHash(), Zone: zone, Labels: b.Labels,
 		Columns: []Column{{Name: "user_id", Type: "text", Kind: "id", Label: features.Label{ZH: "用户", EN: "User"}}, {Name: "as_of", Type: "date", Kind: "cut", Label: features.Label{ZH: "截止日", EN: "Cut"}}}}
-	if b.Passes > 0 {
-		p.Passes = min(b.Passes, lake.Buckets)
+	if t != nil {
+		p.Tiles, p.Passes = t.Version(), t.passesFor(len(b.Cuts))
+		if b.Passes > 0 {
+			p.Passes = min(b.Passes, lake.Buckets)
+		}
 	}
 	for _, c := range b.Cuts {
 		p.Cuts = append(p.Cuts, c.String())
