@@ -8,6 +8,7 @@ SHELL       := bash
 export GOFLAGS := -tags=nomsgpack -buildvcs=false
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 STATICCHECK := build/tools/staticcheck-v0.8.2
+RELAYPROXY  := build/tools/relayproxy-v1.40.0
 WEB         := api/web
 BINARY      := bin/perennial
 SDK         := api/testdata/sdk
@@ -127,8 +128,18 @@ COUNT := 6
 bench: ## benchmarks, COUNT (6) times, for benchstat
 	go test -run '^$$' -bench . -benchmem -count $(COUNT) $$(grep -rlE '^func Benchmark' --include='*_test.go' . | xargs -n 1 dirname | sort -u)
 
-bench-assign: build ## server CPU per evaluation against a net/http floor (wrk; PEER=path of GO Feature Flag's relay proxy adds it)
-	python3 api/testdata/bench_assign.py $(BINARY) $(if $(PEER),--peer $(PEER))
+bench-assign: build $(RELAYPROXY) ## server CPU per evaluation: we, a net/http floor and GO Feature Flag in turns; then the evaluator alone
+	@.ci/setup bench
+	python3 api/testdata/bench_assign.py $(BINARY) --peer $(RELAYPROXY)
+	go test -run '^$$' -bench 'BenchmarkAssign$$|BenchmarkAssignAll500|BenchmarkCompile500|BenchmarkBucket' -benchmem ./experiments/
+	go test -run '^$$' -bench 'BenchmarkHandler|BenchmarkOverlay' -benchmem ./api/
+
+# A module of its own, so that the peer's dependencies stay out of ours.
+$(RELAYPROXY):
+	@mkdir -p build/tools/relayproxy
+	cd build/tools/relayproxy && printf 'module peer\n\ngo 1.26\n\nrequire github.com/thomaspoignant/go-feature-flag $(patsubst build/tools/relayproxy-%,%,$@)\n' > go.mod && \
+	  GOFLAGS=-mod=mod go build -o peer github.com/thomaspoignant/go-feature-flag/cmd/relayproxy
+	@mv build/tools/relayproxy/peer $@
 
 bench-models: build/peers/.installed ## our boosting against LightGBM, XGBoost and scikit-learn on the same tables
 	for rows in 50000 200000; do build/peers/bin/python models/gbdt/testdata/bench_peers.py --rows $$rows; done

@@ -114,8 +114,7 @@ func (s *Server) Refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ring := newKeyring(keys, *s.keys.Load())
-	s.keys.Store(&ring)
+	s.keys.Store(newKeyring(keys, s.keys.Load()))
 	s.optedOut.Store(&out)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/gin-gonic/gin"
 
@@ -64,11 +65,27 @@ func (c *Caller) By() string {
 	return "session:" + c.Name
 }
 
-// keyring is every key that is not revoked, by the SHA-256 of its secret. A secret has 256 random bits, so a plain hash is enough.
-type keyring map[[sha256.Size]byte]*Caller
+// keyring is every key that is not revoked, by the SHA-256 of its secret. A secret has 256 random bits, so a plain hash is enough. Secrets that were
+// used are remembered as they came, so that only the first request of a key pays for the hash; a ring lives until keys change.
+type keyring struct {
+	callers map[[sha256.Size]byte]*Caller
+	used    sync.Map // secret → *Caller
+}
 
-func newKeyring(keys []sqlstore.Key, before keyring) keyring {
-	ring := make(keyring, len(keys))
+// caller returns who a secret belongs to; nil when it is no key.
+func (r *keyring) caller(secret string) *Caller {
+	if who, ok := r.used.Load(secret); ok {
+		return who.(*Caller)
+	}
+	who := r.callers[sha256.Sum256([]byte(secret))]
+	if who != nil { // strangers are not remembered: the map holds no more than there are keys
+		r.used.Store(strings.Clone(secret), who)
+	}
+	return who
+}
+
+func newKeyring(keys []sqlstore.Key, before *keyring) *keyring {
+	ring := &keyring{callers: make(map[[sha256.Size]byte]*Caller, len(keys))}
 	for _, k := range keys {
 		if k.RevokedAt != nil || len(k.Hash) != sha256.Size {
 			continue
@@ -77,18 +94,21 @@ func newKeyring(keys []sqlstore.Key, before keyring) keyring {
 		caller := &Caller{Role: k.Role, Name: k.Name, KeyID: k.ID, bits: roleNames[k.Role]}
 		if caller.bits == frontend {
 			caller.limiter = newLimiter(frontendRate, frontendBurst)
-			if old := before[hash]; old != nil && old.limiter != nil {
+			if old := before.callers[hash]; old != nil && old.limiter != nil {
 				caller.limiter = old.limiter
 			}
 		}
-		ring[hash] = caller
+		ring.callers[hash] = caller
 	}
 	return ring
 }
 
 // secretOf returns the key of a request: Bearer, a bare Unleash token, X-API-Key, or Segment's Basic user name; "" when there is none.
 func secretOf(h http.Header) string {
-	got := h.Get("Authorization")
+	got := ""
+	if sent := h["Authorization"]; len(sent) > 0 { // net/http has the names in their canonical form
+		got = sent[0]
+	}
 	switch {
 	case len(got) > 7 && strings.EqualFold(got[:7], "Bearer "):
 		return strings.TrimSpace(got[7:])
@@ -114,7 +134,7 @@ const sessionCookie = "perennial_session"
 // foreign page can send without a preflight.
 func (s *Server) authenticate(c *gin.Context, allowed role) (*Caller, *Problem) {
 	if secret := secretOf(c.Request.Header); secret != "" {
-		who := (*s.keys.Load())[sha256.Sum256([]byte(secret))]
+		who := s.keys.Load().caller(secret)
 		switch {
 		case who == nil:
 			return nil, problem(http.StatusUnauthorized, "unknown or revoked key")

@@ -32,7 +32,11 @@ func bound(c *gin.Context, limit int64) *Problem {
 	if r.ContentLength < 0 { // net/http itself ends a body at its Content-Length
 		r.Body = http.MaxBytesReader(c.Writer, r.Body, limit)
 	}
-	switch coding := r.Header.Get("Content-Encoding"); strings.ToLower(coding) {
+	coding := ""
+	if sent := r.Header["Content-Encoding"]; len(sent) > 0 {
+		coding = sent[0]
+	}
+	switch strings.ToLower(coding) {
 	case "", "identity":
 	case "gzip", "x-gzip":
 		z, err := gzip.NewReader(r.Body)

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"html/template"
@@ -97,7 +96,7 @@ func (s *Server) signInPost(c *gin.Context) {
 		}
 		in.Key, in.To = form.Get("key"), form.Get("to")
 	}
-	who := (*s.keys.Load())[sha256.Sum256([]byte(strings.TrimSpace(in.Key)))]
+	who := s.keys.Load().caller(strings.TrimSpace(in.Key))
 	if who == nil || who.bits&(analyst|marketer|admin) == 0 {
 		fault, status := "This key is not known. · 密钥无效。", http.StatusUnauthorized
 		if who != nil {

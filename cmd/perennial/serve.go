@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +27,10 @@ const (
 	finishWithin = 3500 * time.Millisecond // open requests, after SIGTERM
 	sealWithin   = 5 * time.Second         // the last seal; the journal keeps what it does not reach
 )
+
+// idleHeap is how much the heap may grow before the first garbage collection. A small server's few megabytes would otherwise be collected twenty times a
+// second under load, a tenth of its processor time; above, the usual doubling holds.
+const idleHeap = 64 << 20
 
 type serveCmd struct {
 	Addr string `help:"Address to listen on." default:":8080" env:"PERENNIAL_ADDR" placeholder:"HOST:PORT"`
@@ -62,6 +67,8 @@ func (c serveCmd) Run(ctx context.Context, a *App) (err error) {
 	}
 	defer listener.Close()
 
+	ballast := make([]byte, idleHeap) // address space alone: nothing ever touches it
+	defer runtime.KeepAlive(ballast)
 	v := newLive(a, store, l)
 	defer v.close()
 	server, err := v.newServer(ctx)
