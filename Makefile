@@ -15,7 +15,7 @@ SDK         := api/testdata/sdk
 # Packages whose code runs on several goroutines: they are tested once more under the race detector.
 CONCURRENT  := ./features/lake/ ./api/ ./experiments/...
 
-.PHONY: help setup build warm web demo test check vet fmt lint unit race web-test e2e demo-data notebooks sdk sdk-fuzz fuzz bench bench-assign bench-models golden clean
+.PHONY: help setup build warm web demo test check vet fmt lint unit race web-test e2e demo-data notebooks sdk sdk-fuzz cluster-up cluster-down fuzz bench bench-assign bench-models golden clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -116,6 +116,13 @@ build/venv/.installed: notebooks/requirements.txt
 PAIRS := 1000000
 sdk-fuzz: build/sdk/node/.installed ## PAIRS (1,000,000) random (experiment, unit) pairs through the Go and the Node SDK of Unleash
 	go test -count 1 -timeout 60m -v -run "TestSDKsAgree|TestNodeSDK" ./experiments/unleash -pairs $(PAIRS) | grep -v warning
+
+CLUSTER := features/warehouse/testdata/cluster/cluster.sh
+cluster-up: ## a Trino coordinator and two workers on this machine (Maven, a JDK >= 24, 4 GB); build/cluster/cluster.env says where
+	@$(CLUSTER) up
+
+cluster-down: ## end them
+	@$(CLUSTER) down
 
 FUZZTIME := 20s
 fuzz: ## each fuzz target for FUZZTIME (20s)

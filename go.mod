@@ -109,7 +109,7 @@ require (
 	github.com/sjwhitworth/golearn v0.0.0-20221228163002-74ae077eafb2 // indirect
 	github.com/stretchr/objx v0.5.3 // indirect
 	github.com/stretchr/testify v1.12.1 // indirect
-	github.com/trinodb/trino-go-client v0.333.0 // indirect
+	github.com/trinodb/trino-go-client v0.333.0
 	github.com/twitchyliquid64/golang-asm v0.15.1 // indirect
 	github.com/twmb/murmur3 v1.2.2 // indirect
 	github.com/ugorji/go/codec v1.3.1 // indirect

@@ -29,17 +29,17 @@ func (e *Engine) CatalogHash() string {
 
 // Features builds the features of every user of the population as of a day: one statement, known facts only.
 func (e *Engine) Features(ctx context.Context, snap *lake.Snapshot, asOf features.Day) (*features.Table, error) {
-	s, err := e.read(ctx, snap)
+	r, err := e.reader(ctx, snap)
 	if err != nil {
 		return nil, fmt.Errorf("features as of %s: %w", asOf, err)
 	}
-	defer s.done()
-	t, err := s.table(ctx, (&query{p: e.p, d: DuckDB, shop: e.o.Shop, cuts: []features.Day{asOf}}).text())
+	defer r.done()
+	cuts := []features.Day{asOf}
+	tables, err := r.tables(ctx, (&query{p: e.p, d: r.dialect(), shop: e.o.Shop, cuts: cuts}).text(), cuts)
 	if err != nil {
 		return nil, fmt.Errorf("features as of %s: %w", asOf, err)
 	}
-	t.AsOf = asOf
-	return t, nil
+	return tables[0], nil
 }
 
 // FeaturesAt builds the features of several cuts in one statement over the raw events, one table a cut in the order of the cuts: the training
@@ -48,12 +48,12 @@ func (e *Engine) FeaturesAt(ctx context.Context, snap *lake.Snapshot, cuts ...fe
 	if len(cuts) == 0 {
 		return nil, &features.InvalidError{Field: "as_of", Reason: "needs at least one cut"}
 	}
-	s, err := e.read(ctx, snap)
+	r, err := e.reader(ctx, snap)
 	if err != nil {
 		return nil, fmt.Errorf("features as of %v: %w", cuts, err)
 	}
-	defer s.done()
-	tables, err := s.tables(ctx, (&query{p: e.p, d: DuckDB, shop: e.o.Shop, cuts: cuts}).text(), cuts)
+	defer r.done()
+	tables, err := r.tables(ctx, (&query{p: e.p, d: r.dialect(), shop: e.o.Shop, cuts: cuts}).text(), cuts)
 	if err != nil {
 		return nil, fmt.Errorf("features as of %v: %w", cuts, err)
 	}

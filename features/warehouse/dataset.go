@@ -27,22 +27,19 @@ func (e *Engine) Units(ctx context.Context, snap *lake.Snapshot, p MetricPlan, r
 	if err := p.check(); err != nil {
 		return err
 	}
-	s, err := e.read(ctx, snap)
+	r, err := e.reader(ctx, snap)
 	if err != nil {
 		return fmt.Errorf("units of %s: %w", p.Experiment, err)
 	}
-	defer s.done()
-	for _, statement := range []string{p.unitQuery(), units} {
-		if err := s.run(ctx, statement); err != nil {
-			return fmt.Errorf("units of %s: %w", p.Experiment, err)
-		}
+	defer r.done()
+	s := measuring{r}
+	if err := s.units(ctx, &p); err != nil {
+		return fmt.Errorf("units of %s: %w", p.Experiment, err)
 	}
 	var m Measured
-	done, err := e.outcome(ctx, s, &p, &m)
-	if err != nil {
+	if err := e.outcome(ctx, s, &p, &m); err != nil {
 		return fmt.Errorf("units of %s: %w", p.Experiment, err)
 	}
-	defer done()
 	columns := []string{"unit", "variant", "stratum", "segment", "t0"}
 	for i := range p.Metrics {
 		columns = append(columns, fmt.Sprintf("m%d", i))
@@ -52,7 +49,7 @@ func (e *Engine) Units(ctx context.Context, snap *lake.Snapshot, p MetricPlan, r
 	}
 	u := UnitRow{Mature: make([]bool, len(p.Metrics)), Metrics: make([]int64, len(p.Metrics)), Covariates: make([]int64, len(m.Covariates))}
 	asOf := p.AsOf.UnixMicro()
-	return s.each(ctx, "SELECT "+strings.Join(columns, ", ")+" FROM outcome ORDER BY unit", func(v []driver.Value) error {
+	return s.rows(ctx, "SELECT "+strings.Join(columns, ", ")+" FROM outcome", "unit", func(v []driver.Value) error {
 		u.Unit, u.Variant, u.Stratum, u.Segment = v[0].(string), v[1].(string), v[2].(string), v[3].(string)
 		t0 := v[4].(int64)
 		u.At = time.UnixMicro(t0).UTC()

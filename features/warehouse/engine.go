@@ -25,6 +25,7 @@ type Engine struct {
 	p   *program
 	dir string // absolute data directory
 	db  *sql.DB
+	c   *cluster // nil without a cluster
 }
 
 // Open starts an engine with the safe settings: no extensions from outside, bounded memory, temporary files in Dir/tmp, file
@@ -79,16 +80,29 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		e.db.Close()
 		return nil, fmt.Errorf("start duckdb: %w", err)
 	}
+	if o.Trino != nil {
+		if e.c, err = openCluster(e, *o.Trino); err != nil {
+			e.db.Close()
+			return nil, err
+		}
+	}
 	return e, nil
 }
 
 // Close ends the engine.
-func (e *Engine) Close() error { return e.db.Close() }
+func (e *Engine) Close() error {
+	if e.c != nil {
+		return errors.Join(e.c.close(), e.db.Close())
+	}
+	return e.db.Close()
+}
 
 // session is one connection with the snapshot's events as the temporary view `events`.
 type session struct {
 	*sql.Conn
-	sql []string // the statements that were run, for the reader
+	e    *Engine
+	sql  []string // the statements that were run, for the reader
+	ends []func() // what is to be cleaned up after it
 }
 
 // eventColumns is the schema of a segment (see the lake): what an empty snapshot answers.
@@ -103,13 +117,16 @@ func (e *Engine) open(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{Conn: conn}, nil
+	return &session{Conn: conn, e: e}, nil
 }
 
 // done drops the session's temporary objects and gives the connection back.
 func (s *session) done() {
 	s.Raw(func(any) error { return driver.ErrBadConn }) // a connection carries temporary views, so it is not used again
 	s.Close()
+	for _, end := range s.ends {
+		end()
+	}
 }
 
 // read returns a session whose view `events` is the snapshot without what was erased.
@@ -151,14 +168,19 @@ func (s *session) tombstones(ctx context.Context, snap *lake.Snapshot) error {
 	if _, err := s.ExecContext(ctx, "CREATE TEMP TABLE erased (user_id VARCHAR, erased_at TIMESTAMP)"); err != nil {
 		return err
 	}
-	return s.append(ctx, "erased", func(row func(...driver.Value) error) error {
+	return s.append(ctx, "erased", eachTombstone(snap))
+}
+
+// eachTombstone gives the rows of what was erased.
+func eachTombstone(snap *lake.Snapshot) func(row func(...driver.Value) error) error {
+	return func(row func(...driver.Value) error) error {
 		for user, at := range snap.Tombstones {
 			if err := row(user, at.UTC()); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
+	}
 }
 
 // append fills a temporary table of the session.

@@ -64,7 +64,7 @@ func (p *MetricPlan) redeemed(own bool) string {
 }
 
 // soundness counts what makes a judgement doubtful, and what redeemers brought.
-func (s *session) soundness(ctx context.Context, p *MetricPlan, m *Measured) error {
+func (s measuring) soundness(ctx context.Context, p *MetricPlan, m *Measured) error {
 	h := &m.Health
 	err := s.each(ctx, "SELECT count(*) AS strays FROM met WHERE NOT known", func(v []driver.Value) error {
 		h.Stray = v[0].(int64)
@@ -74,7 +74,7 @@ func (s *session) soundness(ctx context.Context, p *MetricPlan, m *Measured) err
 		return err
 	}
 	if len(p.ScoreDays) > 0 {
-		query := fmt.Sprintf("SELECT variant, count(*) AS stale FROM unit WHERE scored IS NOT NULL AND day > scored + %d GROUP BY variant ORDER BY variant", staleAfterDays)
+		query := "SELECT variant, count(*) AS stale FROM unit WHERE scored IS NOT NULL AND day > " + s.dialect().plus("scored", staleAfterDays) + " GROUP BY variant ORDER BY variant"
 		err := s.each(ctx, query, func(v []driver.Value) error {
 			h.Stale[v[0].(string)] = v[1].(int64)
 			return nil
@@ -105,7 +105,7 @@ func (s *session) soundness(ctx context.Context, p *MetricPlan, m *Measured) err
 }
 
 // dimensions counts the exposed units by the frozen scores' dimensions.
-func (s *session) dimensions(ctx context.Context, p *MetricPlan, m *Measured) error {
+func (s measuring) dimensions(ctx context.Context, p *MetricPlan, m *Measured) error {
 	if p.Frozen == "" {
 		return nil
 	}
@@ -124,16 +124,18 @@ func (s *session) dimensions(ctx context.Context, p *MetricPlan, m *Measured) er
 
 // interactions sums the first metric over the units that other experiments have met as well, by both variants. A unit counts with the variant of the
 // other experiment that it met first.
-func (s *session) interactions(ctx context.Context, p *MetricPlan, m *Measured) error {
+func (s measuring) interactions(ctx context.Context, p *MetricPlan, m *Measured) error {
 	if len(p.Others) == 0 || len(p.Metrics) == 0 || p.Metrics[0].Kind == "quantile" || p.Metrics[0].Kind == "ratio" {
 		return nil
 	}
-	query := fmt.Sprintf(`WITH seen AS (SELECT user_id, ts, event_id, json_extract_string(properties, '$.experiment') AS experiment, json_extract_string(properties, '$.variant') AS variant
- FROM events WHERE event = 'Experiment Viewed' AND ts <= %[1]s AND available_at <= %[1]s AND json_extract_string(properties, '$.experiment') IN (%[2]s)),
+	d := s.dialect()
+	query := fmt.Sprintf(`WITH seen AS (SELECT user_id, ts, event_id, %[5]s AS experiment, %[6]s AS variant
+ FROM events WHERE event = 'Experiment Viewed' AND ts <= %[1]s AND available_at <= %[1]s AND %[5]s IN (%[2]s)),
 other AS (SELECT user_id, experiment, variant, row_number() OVER (PARTITION BY user_id, experiment ORDER BY ts, event_id) AS nth FROM seen WHERE variant IS NOT NULL)
-SELECT x.experiment, x.variant, o.variant, count(*) AS n, sum(CAST(o.m0 AS HUGEINT)) AS x, sum(CAST(o.m0 AS HUGEINT) * o.m0) AS xx
+SELECT x.experiment, x.variant, o.variant, count(*) AS n, sum(%[7]s) AS x, sum(%[7]s * o.m0) AS xx
  FROM outcome o JOIN other x ON x.user_id = o.unit AND x.nth = 1 WHERE o.t0 + %[3]s <= %[4]d GROUP BY x.experiment, x.variant, o.variant ORDER BY 1, 2, 3`,
-		timeLiteral(p.AsOf), texts(p.Others), span(p.days(&p.Metrics[0])), p.AsOf.UnixMicro())
+		timeLiteral(p.AsOf), texts(p.Others), span(p.days(&p.Metrics[0])), p.AsOf.UnixMicro(),
+		d.text("properties", "experiment"), d.text("properties", "variant"), d.exact("o.m0"))
 	return s.each(ctx, query, func(v []driver.Value) error {
 		i := Interaction{Other: v[0].(string), OtherVariant: v[1].(string), Variant: v[2].(string), N: v[3].(int64), X: whole(v[4]), XX: whole(v[5])}
 		m.Health.Interactions = append(m.Health.Interactions, i)

@@ -40,27 +40,27 @@ func (e *Engine) MeasureHoldout(ctx context.Context, snap *lake.Snapshot, h Hold
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	s, err := e.read(ctx, snap)
+	r, err := e.reader(ctx, snap)
 	if err != nil {
 		return nil, fmt.Errorf("holdout %s: %w", h.Name, err)
 	}
-	defer s.done()
+	defer r.done()
 	m := &Measured{TwoArm: map[string]int64{}, ExposedBy: map[string]map[string]int64{}, Waterfall: map[string]map[string]int64{}, Health: newHealth()}
-	if err := e.holdout(ctx, s, &p, h, m); err != nil {
+	if err := e.holdout(ctx, measuring{r}, &p, h, m); err != nil {
 		return nil, fmt.Errorf("holdout %s: %w", h.Name, err)
 	}
-	m.SQL = s.sql
+	m.SQL = r.statements()
 	return m, nil
 }
 
-func (e *Engine) holdout(ctx context.Context, s *session, p *MetricPlan, h HoldoutPlan, m *Measured) error {
+func (e *Engine) holdout(ctx context.Context, s measuring, p *MetricPlan, h HoldoutPlan, m *Measured) error {
 	at := timeLiteral(p.Start)
-	known := fmt.Sprintf("CREATE TEMP TABLE known AS SELECT DISTINCT user_id FROM events WHERE user_id <> '' AND ts < %s AND available_at <= %s", at, at)
-	if err := s.run(ctx, known); err != nil {
+	known := fmt.Sprintf("SELECT DISTINCT user_id FROM events WHERE user_id <> '' AND ts < %s AND available_at <= %s", at, at)
+	if err := s.keep(ctx, "known", known); err != nil {
 		return err
 	}
 	var held []string // a few per cent of all
-	if err := s.each(ctx, "SELECT user_id FROM known", func(v []driver.Value) error {
+	if err := s.rows(ctx, "SELECT user_id FROM known", "user_id", func(v []driver.Value) error {
 		if user := v[0].(string); h.Held(user) {
 			held = append(held, user)
 		}
@@ -68,10 +68,7 @@ func (e *Engine) holdout(ctx context.Context, s *session, p *MetricPlan, h Holdo
 	}); err != nil {
 		return err
 	}
-	if _, err := s.ExecContext(ctx, "CREATE TEMP TABLE held (user_id VARCHAR)"); err != nil {
-		return err
-	}
-	if err := s.append(ctx, "held", func(row func(...driver.Value) error) error {
+	if err := s.load(ctx, "held", "user_id VARCHAR", func(row func(...driver.Value) error) error {
 		for _, user := range held {
 			if err := row(user); err != nil {
 				return err
@@ -81,19 +78,17 @@ func (e *Engine) holdout(ctx context.Context, s *session, p *MetricPlan, h Holdo
 	}); err != nil {
 		return err
 	}
-	unit := fmt.Sprintf(`CREATE TEMP TABLE unit AS SELECT k.user_id AS unit, %d AS t0, %s AS day, CASE WHEN h.user_id IS NULL THEN '%s' ELSE '%s' END AS variant, '' AS stratum, FALSE AS two
+	unit := fmt.Sprintf(`SELECT k.user_id AS unit, %d AS t0, %s AS day, CASE WHEN h.user_id IS NULL THEN '%s' ELSE '%s' END AS variant, CAST('' AS VARCHAR) AS stratum, FALSE AS two
  FROM known k LEFT JOIN held h ON h.user_id = k.user_id`, p.Start.UnixMicro(), dayLiteral(h.From), Treated, HeldOut)
-	if err := s.run(ctx, unit); err != nil {
+	if err := s.keep(ctx, "unit", unit); err != nil {
 		return err
 	}
 	if err := s.exposed(ctx, m); err != nil {
 		return err
 	}
-	done, err := e.outcome(ctx, s, p, m)
-	if err != nil {
+	if err := e.outcome(ctx, s, p, m); err != nil {
 		return err
 	}
-	defer done()
 	if err := s.totals(ctx, p, m); err != nil {
 		return err
 	}

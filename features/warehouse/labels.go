@@ -23,27 +23,31 @@ func (e *Engine) maturityDays() int {
 }
 
 // orderMargin is the margin of an order row in micros: as it was sent, or estimated as (value + discount) × rate − discount (CONTRACT §3).
-func (e *Engine) orderMargin() string {
-	return fmt.Sprintf("coalesce(margin_micros, ((coalesce(value_micros, 0)::HUGEINT + coalesce(discount_micros, 0)) * %d // 1000000 - coalesce(discount_micros, 0))::BIGINT)", e.marginPPM())
+func (e *Engine) orderMargin(d Dialect) string {
+	price := "((" + d.exact("coalesce(value_micros, 0)") + " + coalesce(discount_micros, 0)) * " + fmt.Sprint(e.marginPPM()) + ")"
+	return "coalesce(margin_micros, " + d.integer(d.divide(price, "1000000")+" - coalesce(discount_micros, 0)") + ")"
 }
 
 // labelQuery sums the orders of a window and the refunds of those orders; `want` holds the users and their positions.
-func (e *Engine) labelQuery(asOf features.Day, horizonDays int, notAfter features.Day) string {
+func (e *Engine) labelQuery(d Dialect, asOf features.Day, horizonDays int, notAfter features.Day) string {
 	end := asOf + features.Day(horizonDays)
 	open := end + features.Day(e.maturityDays())
 	bound := ""
 	if notAfter != 0 {
 		bound = " AND known_day < " + dayLiteral(notAfter)
 	}
-	return fmt.Sprintf(`WITH o AS (SELECT user_id, order_id, count(*) AS orders, coalesce(sum(value_micros), 0)::BIGINT AS value, sum(%[1]s)::BIGINT AS margin, count(margin_micros) AS own
+	sum := func(expr string) string { return d.integer("coalesce(sum(" + expr + "), 0)") }
+	part := d.integer(d.divide("("+d.exact("o.margin")+" * r.bare)", "o.value"))
+	return fmt.Sprintf(`WITH o AS (SELECT user_id, order_id, count(*) AS orders, %[6]s AS value, %[1]s AS margin, count(margin_micros) AS own
  FROM events WHERE event = 'Order Completed' AND biz_day >= %[2]s AND biz_day < %[3]s%[5]s AND user_id IN (SELECT user_id FROM want) GROUP BY user_id, order_id),
-r AS (SELECT user_id, order_id, coalesce(sum(value_micros), 0)::BIGINT AS value, sum(margin_micros)::BIGINT AS margin, coalesce(sum(value_micros) FILTER (WHERE margin_micros IS NULL), 0)::BIGINT AS bare
+r AS (SELECT user_id, order_id, %[6]s AS value, %[7]s AS margin, %[8]s AS bare
  FROM events WHERE event = 'Order Refunded' AND biz_day >= %[2]s AND biz_day < %[4]s AND known_day < %[4]s%[5]s AND order_id IS NOT NULL GROUP BY user_id, order_id),
 n AS (SELECT o.user_id, o.orders, o.own, o.value, coalesce(r.value, 0) AS refunded,
- o.margin - coalesce(r.margin, 0) - CASE WHEN coalesce(r.bare, 0) = 0 OR o.value = 0 THEN 0 ELSE (o.margin::HUGEINT * r.bare // o.value)::BIGINT END AS margin
+ o.margin - coalesce(r.margin, 0) - CASE WHEN coalesce(r.bare, 0) = 0 OR o.value = 0 THEN 0 ELSE %[9]s END AS margin
  FROM o LEFT JOIN r ON r.user_id = o.user_id AND r.order_id = o.order_id)
-SELECT w.position, sum(n.orders)::BIGINT, sum(n.own)::BIGINT, sum(n.value)::BIGINT, sum(n.refunded)::BIGINT, sum(n.margin)::BIGINT FROM n JOIN want w ON w.user_id = n.user_id GROUP BY w.position`,
-		e.orderMargin(), dayLiteral(asOf), dayLiteral(end), dayLiteral(open), bound)
+SELECT w.position, %[10]s AS orders, %[11]s AS own, %[12]s AS value, %[13]s AS refunded, %[14]s AS margin FROM n JOIN want w ON w.user_id = n.user_id GROUP BY w.position`,
+		sum(e.orderMargin(d)), dayLiteral(asOf), dayLiteral(end), dayLiteral(open), bound, sum("value_micros"), sum("margin_micros"),
+		d.integer("coalesce(sum(value_micros) FILTER (WHERE margin_micros IS NULL), 0)"), part, sum("n.orders"), sum("n.own"), sum("n.value"), sum("n.refunded"), sum("n.margin"))
 }
 
 // Labels returns the labels of users (in their order) for [asOf, asOf+horizonDays). It errs with *ImmatureError when the window is not over.
@@ -53,12 +57,12 @@ func (e *Engine) Labels(ctx context.Context, snap *lake.Snapshot, users []string
 	if horizonDays <= 0 {
 		return nil, &features.InvalidError{Field: "horizon", Reason: "must be at least 1d"}
 	}
-	s, err := e.read(ctx, snap)
+	r, err := e.reader(ctx, snap)
 	if err != nil {
 		return nil, fmt.Errorf("labels as of %s: %w", asOf, err)
 	}
-	defer s.done()
-	complete, err := s.day(ctx, dataDayQuery(e.o.Shop.DayOf(e.now())))
+	defer r.done()
+	complete, err := dayOf(ctx, r, dataDayQuery(r.dialect(), e.o.Shop.DayOf(e.now())))
 	if err != nil {
 		return nil, fmt.Errorf("labels as of %s: %w", asOf, err)
 	}
@@ -69,11 +73,11 @@ func (e *Engine) Labels(ctx context.Context, snap *lake.Snapshot, users []string
 		return nil, &ImmatureError{AsOf: asOf, HorizonDays: horizonDays, DataDay: complete, MatureOn: end}
 	}
 	l := &Labels{Orders: make([]int64, len(users)), Revenue: make([]features.Micros, len(users)), Refunds: make([]features.Micros, len(users)), Margin: make([]features.Micros, len(users))}
-	if err := s.want(ctx, users); err != nil {
+	if err := r.load(ctx, "want", "user_id VARCHAR, position BIGINT", eachPosition(users)); err != nil {
 		return nil, fmt.Errorf("labels as of %s: %w", asOf, err)
 	}
 	var orders, own int64
-	err = s.each(ctx, e.labelQuery(asOf, horizonDays, notAfter), func(v []driver.Value) error {
+	err = r.rows(ctx, e.labelQuery(r.dialect(), asOf, horizonDays, notAfter), "1", func(v []driver.Value) error {
 		i := v[0].(int64)
 		l.Orders[i], l.Revenue[i], l.Refunds[i], l.Margin[i] = v[1].(int64), features.Micros(v[3].(int64)), features.Micros(v[4].(int64)), features.Micros(v[5].(int64))
 		orders, own = orders+v[1].(int64), own+v[2].(int64)
@@ -88,19 +92,16 @@ func (e *Engine) Labels(ctx context.Context, snap *lake.Snapshot, users []string
 	return l, nil
 }
 
-// want makes the temporary table of users and their positions.
-func (s *session) want(ctx context.Context, users []string) error {
-	if _, err := s.ExecContext(ctx, "CREATE TEMP TABLE want (user_id VARCHAR, position BIGINT)"); err != nil {
-		return err
-	}
-	return s.append(ctx, "want", func(row func(...driver.Value) error) error {
+// eachPosition gives the rows of `want`.
+func eachPosition(users []string) func(row func(...driver.Value) error) error {
+	return func(row func(...driver.Value) error) error {
 		for i, u := range users {
 			if err := row(u, int64(i)); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
+	}
 }
 
 // now is the shop's clock.

@@ -10,7 +10,7 @@ import (
 
 // quantiles reads the order statistics of the quantile metrics: first how many matured units every cell has, then the values at the ranks that
 // those sizes ask for. A rank is an integer and so is its value, so that engines agree bit for bit.
-func (s *session) quantiles(ctx context.Context, p *MetricPlan, m *Measured) error {
+func (s measuring) quantiles(ctx context.Context, p *MetricPlan, m *Measured) error {
 	for i := range p.Metrics {
 		x := &p.Metrics[i]
 		if x.Kind != "quantile" {
@@ -29,7 +29,7 @@ func (s *session) quantiles(ctx context.Context, p *MetricPlan, m *Measured) err
 	return nil
 }
 
-func (s *session) order(ctx context.Context, p *MetricPlan, m *Measured, i int, segment string) error {
+func (s measuring) order(ctx context.Context, p *MetricPlan, m *Measured, i int, segment string) error {
 	x := &p.Metrics[i]
 	matured := fmt.Sprintf("t0 + %s <= %d", span(p.days(x)), p.AsOf.UnixMicro())
 	var list []OrderStatistics
@@ -69,7 +69,7 @@ SELECT r.variant, r.stratum, r.part, r.nth, r.value FROM ranked r JOIN (VALUES %
 
 // capped sums the metric of p.Cap once more with values beyond the pooled 0.1th and 99.9th percentile (by rank, over all variants) drawn in to
 // them, under the key KEY|capped: how much a few units matter.
-func (s *session) capped(ctx context.Context, p *MetricPlan, m *Measured) error {
+func (s measuring) capped(ctx context.Context, p *MetricPlan, m *Measured) error {
 	i := slices.IndexFunc(p.Metrics, func(x Metric) bool { return x.Key == p.Cap })
 	if p.Cap == "" || i < 0 || m.Matured == 0 {
 		return nil
@@ -90,7 +90,7 @@ func (s *session) capped(ctx context.Context, p *MetricPlan, m *Measured) error 
 	if x.Kind != "profit" { // nothing is below zero: zeros are no outliers
 		m.Health.Caps[0] = min(0, caps[low])
 	}
-	value := fmt.Sprintf("CAST(least(greatest(m%d, %d), %d) AS HUGEINT)", i, m.Health.Caps[0], m.Health.Caps[1])
+	value := s.dialect().exact(fmt.Sprintf("least(greatest(m%d, %d), %d)", i, m.Health.Caps[0], m.Health.Caps[1]))
 	query = fmt.Sprintf("SELECT variant, stratum, count(*) AS n, sum(%[1]s) AS x, sum(%[1]s * %[1]s) AS xx FROM outcome WHERE %[2]s GROUP BY variant, stratum ORDER BY variant, stratum", value, matured)
 	return s.each(ctx, query, func(v []driver.Value) error {
 		m.Sums = append(m.Sums, Sum{Metric: x.Key + "|capped", Variant: v[0].(string), Stratum: v[1].(string), N: v[2].(int64), X: whole(v[3]), XX: whole(v[4])})

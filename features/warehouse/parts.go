@@ -2,6 +2,7 @@ package warehouse
 
 import (
 	"context"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,17 +60,17 @@ func (e *Engine) BuildParts(ctx context.Context, snap *lake.Snapshot, tiles stri
 	if err := e.mature(ctx, snap, b); err != nil {
 		return nil, err
 	}
-	s, t, any, err := e.openTiles(ctx, tiles, b.Cuts)
+	r, t, any, err := e.openTiles(ctx, tiles, b.Cuts)
 	if err != nil {
 		return nil, err
 	}
-	defer s.done()
+	defer r.done()
 	plan := e.schema(t, b)
 	if err := continuePlan(dir, plan); err != nil {
 		return nil, fmt.Errorf("build %s: %w", filepath.Base(dir), err)
 	}
 	if !any {
-		if err := s.emptyTiles(ctx, e.p); err != nil {
+		if err := emptyTiles(ctx, r, e.p); err != nil {
 			return nil, fmt.Errorf("build: %w", err)
 		}
 	}
@@ -77,14 +78,18 @@ func (e *Engine) BuildParts(ctx context.Context, snap *lake.Snapshot, tiles stri
 		if err := e.outcomes(ctx, snap, b, dir); err != nil {
 			return nil, fmt.Errorf("build: outcomes: %w", err)
 		}
-		if _, err := s.ExecContext(ctx, "CREATE TEMP VIEW outcome AS SELECT * FROM read_parquet("+quoteText(filepath.Join(dir, outcomesName))+")"); err != nil {
+		if err := r.attach(ctx, "outcome", filepath.Join(dir, outcomesName)); err != nil {
 			return nil, fmt.Errorf("build: outcomes: %w", err)
 		}
+	}
+	var columns []string
+	for _, c := range plan.Columns {
+		columns = append(columns, c.Name)
 	}
 	for pass := range plan.Passes {
 		final := filepath.Join(dir, partName(pass))
 		if _, err := os.Stat(final); errors.Is(err, os.ErrNotExist) {
-			if _, err := s.copyTo(ctx, e.partQuery(b, bucketRange(pass, plan.Passes)), final+".tmp"); err != nil {
+			if err := r.save(ctx, e.partQuery(r.dialect(), b, bucketRange(pass, plan.Passes)), columns, "as_of, user_id", final+".tmp"); err != nil {
 				return nil, fmt.Errorf("build: buckets %d of %d: %w", pass+1, plan.Passes, err)
 			}
 			if err := os.Rename(final+".tmp", final); err != nil {
@@ -95,6 +100,11 @@ func (e *Engine) BuildParts(ctx context.Context, snap *lake.Snapshot, tiles stri
 			report(pass+1, plan.Passes)
 		}
 	}
+	s, err := e.open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("build: %w", err)
+	}
+	defer s.done()
 	row := s.QueryRowContext(ctx, "SELECT count(*) FROM read_parquet("+partList(dir, plan.Passes)+")")
 	if err := row.Scan(&plan.Rows); err != nil {
 		return nil, fmt.Errorf("build: %w", err)
@@ -167,8 +177,8 @@ func partList(dir string, passes int) string {
 }
 
 // partQuery is the statement of one range of buckets: user_id, as_of, the features and, where asked for, the labels.
-func (e *Engine) partQuery(b Build, where string) string {
-	q := &query{p: e.p, d: DuckDB, shop: e.o.Shop, cuts: b.Cuts, tiles: true, where: where, bare: true}
+func (e *Engine) partQuery(d Dialect, b Build, where string) string {
+	q := &query{p: e.p, d: d, shop: e.o.Shop, cuts: b.Cuts, tiles: true, where: where, bare: true}
 	cut := "cut_day"
 	if len(b.Cuts) == 1 {
 		cut = fmt.Sprint(int(b.Cuts[0]))
@@ -177,31 +187,25 @@ func (e *Engine) partQuery(b Build, where string) string {
 	for _, f := range e.p.catalog.Columns() {
 		names += ", f." + quoteName(f.Name)
 	}
-	asOf := "DATE '1970-01-01' + f.cut_day::INTEGER AS as_of"
+	asOf := d.dateOf("f.cut_day") + " AS as_of"
 	found := "WITH f AS (SELECT " + cut + " AS cut_day, * "
 	if len(b.Cuts) > 1 {
 		found = "WITH f AS (SELECT * "
 	}
 	found += "FROM (" + q.text() + ") q)"
 	if b.Labels == nil {
-		return found + "\nSELECT f.user_id, " + asOf + names + " FROM f ORDER BY f.cut_day, f.user_id"
+		return found + "\nSELECT f.user_id, " + asOf + names + " FROM f"
 	}
-	return found + e.labelled(b.Labels, where) + "\nSELECT f.user_id, " + asOf + names + labelColumns + " FROM f" + labelJoin + " ORDER BY f.cut_day, f.user_id"
+	return found + e.labelled(d, b.Labels, where) + "\nSELECT f.user_id, " + asOf + names + labelColumns + " FROM f" + labelJoin
 }
 
 // emptyTiles makes the two relations without a row, for cuts before the first month.
-func (s *session) emptyTiles(ctx context.Context, p *program) error {
-	columns := ""
-	for _, t := range p.tiles {
-		columns += ", " + t.name + " BIGINT"
+func emptyTiles(ctx context.Context, r runner, p *program) error {
+	none := func(func(...driver.Value) error) error { return nil }
+	if err := r.load(ctx, "tiles", p.tileColumns(), none); err != nil {
+		return err
 	}
-	for _, text := range []string{"CREATE TEMP TABLE tiles (user_bucket INTEGER, user_id VARCHAR, biz_day DATE, known_day DATE" + columns + ")",
-		"CREATE TEMP TABLE tile_values (user_bucket INTEGER, user_id VARCHAR, biz_day DATE, known_day DATE, slot INTEGER, value VARCHAR, n BIGINT)"} {
-		if _, err := s.ExecContext(ctx, text); err != nil {
-			return err
-		}
-	}
-	return nil
+	return r.load(ctx, "tile_values", valueColumns, none)
 }
 
 // WriteSchema writes schema.json of a table of one cut.

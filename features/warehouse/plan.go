@@ -127,8 +127,8 @@ func texts(list []string) string {
 
 // unitQuery finds the first exposure of every unit: variant, stratum, time, whether a second variant was ever shown to it, and the cut of the scores
 // that it was assigned on. A unit that only met variants which the experiment does not have is kept as not known.
-func (p *MetricPlan) unitQuery() string {
-	stratum := "''"
+func (p *MetricPlan) unitQuery(d Dialect) string {
+	stratum := "CAST('' AS VARCHAR)"
 	if p.Strata != nil {
 		revisions := make([]int64, 0, len(p.Strata))
 		for r := range p.Strata {
@@ -139,14 +139,14 @@ func (p *MetricPlan) unitQuery() string {
 		for _, r := range revisions {
 			stratum += fmt.Sprintf(" WHEN %d THEN %s", r, quoteText(p.Strata[r]))
 		}
-		stratum += " ELSE concat('revision ', coalesce(revision, 0)) END"
+		stratum += " ELSE concat('revision ', CAST(coalesce(revision, 0) AS VARCHAR)) END"
 		if len(p.Strata) == 0 {
-			stratum = "concat('revision ', coalesce(revision, 0))"
+			stratum = "concat('revision ', CAST(coalesce(revision, 0) AS VARCHAR))"
 		}
 	}
 	version, kept, scored := "", "", "CAST(NULL AS DATE)"
 	if len(p.ScoreDays) > 0 {
-		version, kept, scored = ", json_extract_string(properties, '$.score_version') AS version", ", version", "CASE version"
+		version, kept, scored = ", "+d.text("properties", "score_version")+" AS version", ", version", "CASE version"
 		for _, v := range sortedKeys(p.ScoreDays) {
 			scored += " WHEN " + quoteText(v) + " THEN " + dayLiteral(p.ScoreDays[v])
 		}
@@ -156,22 +156,21 @@ func (p *MetricPlan) unitQuery() string {
 	if len(p.Forced) > 0 {
 		forced = " AND user_id NOT IN (" + texts(p.Forced) + ")"
 	}
-	return fmt.Sprintf(`CREATE TEMP TABLE met AS
-WITH seen AS (SELECT user_id, ts, event_id, biz_day, json_extract_string(properties, '$.variant') AS variant,
-  TRY_CAST(json_extract_string(properties, '$.allocation_revision') AS BIGINT) AS revision%[7]s
+	return fmt.Sprintf(`WITH seen AS (SELECT user_id, ts, event_id, biz_day, %[10]s AS variant, TRY_CAST(%[11]s AS BIGINT) AS revision%[7]s
  FROM events WHERE event = 'Experiment Viewed' AND user_id <> '' AND ts >= %[1]s AND ts <= %[2]s AND available_at <= %[2]s
- AND json_extract_string(properties, '$.experiment') = %[3]s%[4]s),
+ AND %[12]s = %[3]s%[4]s),
 marked AS (SELECT *, coalesce(variant IN (%[5]s), FALSE) AS known FROM seen),
-ranked AS (SELECT user_id AS unit, epoch_us(ts) AS t0, biz_day AS day, variant, known, revision%[8]s,
+ranked AS (SELECT user_id AS unit, %[13]s AS t0, biz_day AS day, variant, known, revision%[8]s,
   row_number() OVER (PARTITION BY user_id ORDER BY CASE WHEN known THEN 0 ELSE 1 END, ts, event_id) AS nth,
   coalesce(min(CASE WHEN known THEN variant END) OVER (PARTITION BY user_id) <> max(CASE WHEN known THEN variant END) OVER (PARTITION BY user_id), FALSE) AS two
  FROM marked)
 SELECT unit, t0, day, variant, %[6]s AS stratum, two, known, %[9]s AS scored FROM ranked WHERE nth = 1`,
-		timeLiteral(p.Start), timeLiteral(p.AsOf), quoteText(p.Experiment), forced, texts(p.Variants), stratum, version, kept, scored)
+		timeLiteral(p.Start), timeLiteral(p.AsOf), quoteText(p.Experiment), forced, texts(p.Variants), stratum, version, kept, scored,
+		d.text("properties", "variant"), d.text("properties", "allocation_revision"), d.text("properties", "experiment"), d.microsOf("ts"))
 }
 
-// units is the view of the units that met a variant of the experiment.
-const units = "CREATE TEMP VIEW unit AS SELECT unit, t0, day, variant, stratum, two, scored FROM met WHERE known"
+// units narrows `met` to the units that met a variant of the experiment.
+const units = "SELECT unit, t0, day, variant, stratum, two, scored FROM met WHERE known"
 
 // where is the condition on an event that a metric counts, apart from its window.
 func (m *Metric) where(event string) string {
@@ -195,14 +194,17 @@ func (m *Metric) event() string {
 	return m.Event
 }
 
-// funnel is an aggregate that is 1 for a unit whose events follow the steps in their order within the window. Times of each step are
-// gathered as lists; a step counts when some time of it is not before the earliest time that completes the steps before it.
-func (m *Metric) funnel(i, days int) string {
-	in := fmt.Sprintf("dt >= 0 AND dt < %s", span(days))
-	reached := fmt.Sprintf("min(dt) FILTER (WHERE event = %s AND %s)", quoteText(m.Steps[0]), in)
-	for _, step := range m.Steps[1:] {
-		times := fmt.Sprintf("list(dt) FILTER (WHERE event = %s AND %s)", quoteText(step), in)
-		reached = fmt.Sprintf("list_min(list_filter(%s, lambda x: x >= %s))", times, reached)
+// funnel is 1 for a unit whose events follow the steps in their order within the window, as aggregates over her events and a value over them.
+// Times of each step are gathered as lists; a step counts when some time of it is not before the earliest time that completes the steps before it.
+func (m *Metric) funnel(d Dialect, i, days int) (aggregates []string, value string) {
+	filter := func(step string) string {
+		return fmt.Sprintf(" FILTER (WHERE event = %s AND dt >= 0 AND dt < %s)", quoteText(step), span(days))
 	}
-	return fmt.Sprintf("CASE WHEN %s IS NULL THEN 0 ELSE 1 END AS a%d", reached, i)
+	aggregates = append(aggregates, fmt.Sprintf("min(dt)%s AS a%d_0", filter(m.Steps[0]), i))
+	reached := fmt.Sprintf("a%d_0", i)
+	for k, step := range m.Steps[1:] {
+		aggregates = append(aggregates, fmt.Sprintf("%s%s AS a%d_%d", fmt.Sprintf(d.gather, "dt"), filter(step), i, k+1))
+		reached = fmt.Sprintf(d.soonest, fmt.Sprintf("a%d_%d", i, k+1), reached)
+	}
+	return aggregates, fmt.Sprintf("CASE WHEN %s IS NULL THEN 0 ELSE 1 END", reached)
 }

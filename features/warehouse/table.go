@@ -220,7 +220,7 @@ func (e *Engine) writeParquet(ctx context.Context, t *features.Table, path strin
 		return err
 	}
 	defer s.done()
-	if err := s.load(ctx, "out", t); err != nil {
+	if err := s.loadTable(ctx, "out", t); err != nil {
 		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
 	}
 	dir, err := os.MkdirTemp(filepath.Join(e.dir, "tmp"), "table-")
@@ -243,8 +243,8 @@ func (e *Engine) writeParquet(ctx context.Context, t *features.Table, path strin
 	})
 }
 
-// load makes a temporary table from a feature table: user_id, as_of, then its columns.
-func (s *session) load(ctx context.Context, name string, t *features.Table) error {
+// loadTable makes a temporary table from a feature table: user_id, as_of, then its columns.
+func (s *session) loadTable(ctx context.Context, name string, t *features.Table) error {
 	defs := []string{"user_id VARCHAR", "as_of DATE"}
 	for i := range t.Columns {
 		kind := "DOUBLE"

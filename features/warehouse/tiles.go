@@ -105,8 +105,16 @@ func (e *Engine) BuildTiles(ctx context.Context, snap *lake.Snapshot, dir, previ
 			}
 		}
 	}
+	var made *clusterTiles // nil: every month is computed by itself
+	if e.c != nil {
+		var err error
+		if made, err = e.c.tiles(ctx, snap, t, old); err != nil {
+			return nil, fmt.Errorf("tiles: %w", err)
+		}
+		defer made.done()
+	}
 	for i, month := range sortedKeys(months) {
-		if err := e.buildMonth(ctx, snap, dir, previous, month, months[month], t, old); err != nil {
+		if err := e.buildMonth(ctx, snap, dir, previous, month, months[month], t, old, made); err != nil {
 			return nil, fmt.Errorf("tiles of %s: %w", month, err)
 		}
 		if report != nil {
@@ -138,7 +146,7 @@ func monthFiles(month string) (tiles, values string) {
 	return "tiles-" + month + ".parquet", "values-" + month + ".parquet"
 }
 
-func (e *Engine) buildMonth(ctx context.Context, snap *lake.Snapshot, dir, previous, month string, days []string, t, old *Tiles) error {
+func (e *Engine) buildMonth(ctx context.Context, snap *lake.Snapshot, dir, previous, month string, days []string, t, old *Tiles, made *clusterTiles) error {
 	var dirty, stale []string // to be computed; to be left out of the old file
 	for _, d := range days {
 		if t.Days[d] != old.Days[d] {
@@ -154,13 +162,7 @@ func (e *Engine) buildMonth(ctx context.Context, snap *lake.Snapshot, dir, previ
 		t.Months[month] = old.Months[month]
 		return errors.Join(link(filepath.Join(previous, tiles), filepath.Join(dir, tiles)), link(filepath.Join(previous, values), filepath.Join(dir, values)))
 	}
-	part := &lake.Snapshot{Tombstones: snap.Tombstones}
-	for _, g := range snap.Segments {
-		if slices.Contains(dirty, g.Day.String()) {
-			part.Segments = append(part.Segments, g)
-		}
-	}
-	s, err := e.read(ctx, part)
+	s, tileQuery, valueQuery, err := e.dirtyTiles(ctx, snap, month, dirty, made)
 	if err != nil {
 		return err
 	}
@@ -172,31 +174,71 @@ func (e *Engine) buildMonth(ctx context.Context, snap *lake.Snapshot, dir, previ
 		return fmt.Sprintf(" UNION ALL SELECT %s FROM read_parquet(%s) WHERE biz_day NOT IN (%s)", columns, quoteText(filepath.Join(previous, name)), strings.Join(stale, ", "))
 	}
 	var rows TilesOfTime
-	columns, names := "", ""
+	names := ""
 	for _, c := range e.p.tiles {
-		columns += ", " + c.build(DuckDB) + " AS " + c.name
 		names += ", " + c.name
 	}
 	// A day's events lie in the segments of that day, so there is nothing to filter. Rows are sorted by bucket first: a night reads ranges of buckets.
-	query := "SELECT min(user_bucket) AS user_bucket, user_id, biz_day, known_day" + columns + " FROM events WHERE user_id <> '' GROUP BY user_id, biz_day, known_day" +
-		keep(tiles, "user_bucket, user_id, biz_day, known_day"+names)
+	query := tileQuery + keep(tiles, "user_bucket, user_id, biz_day, known_day"+names)
 	if rows.Tiles, err = s.copyTo(ctx, query+" ORDER BY user_bucket, user_id, biz_day, known_day", filepath.Join(dir, tiles)); err != nil {
 		return err
 	}
-	parts := []string{}
-	for i, v := range e.p.values {
-		parts = append(parts, fmt.Sprintf("SELECT min(user_bucket) AS user_bucket, user_id, biz_day, known_day, %d AS slot, %s AS value, count(*) AS n FROM events WHERE user_id <> '' AND %s AND coalesce(%s, '') <> '' GROUP BY user_id, biz_day, known_day, %s",
-			i, v.field, v.cond, v.field, v.field))
-	}
-	if len(parts) == 0 {
-		parts = append(parts, "SELECT 0 AS user_bucket, '' AS user_id, DATE '1970-01-01' AS biz_day, DATE '1970-01-01' AS known_day, 0 AS slot, '' AS value, CAST(0 AS BIGINT) AS n WHERE FALSE")
-	}
-	query = strings.Join(parts, " UNION ALL ") + keep(values, "user_bucket, user_id, biz_day, known_day, slot, value, n")
+	query = valueQuery + keep(values, "user_bucket, user_id, biz_day, known_day, slot, value, n")
 	if rows.Values, err = s.copyTo(ctx, query+" ORDER BY user_bucket, user_id, biz_day, known_day, slot, value", filepath.Join(dir, values)); err != nil {
 		return err
 	}
 	t.Months[month] = rows
 	return nil
+}
+
+// dirtyTiles returns a session and the queries of the changed days' tiles on it: over their events, or over what the cluster made of them.
+func (e *Engine) dirtyTiles(ctx context.Context, snap *lake.Snapshot, month string, dirty []string, made *clusterTiles) (s *session, tiles, values string, err error) {
+	if made != nil {
+		s, err = e.open(ctx)
+		return s, made.tiles.of(month, e.p.tileColumns()), made.values.of(month, valueColumns), err
+	}
+	part := &lake.Snapshot{Tombstones: snap.Tombstones}
+	for _, g := range snap.Segments {
+		if slices.Contains(dirty, g.Day.String()) {
+			part.Segments = append(part.Segments, g)
+		}
+	}
+	s, err = e.read(ctx, part)
+	return s, e.p.tileQuery(DuckDB, ""), e.p.valueQuery(DuckDB, ""), err
+}
+
+// tileColumns are the columns of the tiles.
+func (p *program) tileColumns() string {
+	columns := "user_bucket INTEGER, user_id VARCHAR, biz_day DATE, known_day DATE"
+	for _, t := range p.tiles {
+		columns += ", " + t.name + " BIGINT"
+	}
+	return columns
+}
+
+// valueColumns are the columns of the counted values.
+const valueColumns = "user_bucket INTEGER, user_id VARCHAR, biz_day DATE, known_day DATE, slot INTEGER, value VARCHAR, n BIGINT"
+
+// tileQuery reduces events to tiles; extra is a further column.
+func (p *program) tileQuery(d Dialect, extra string) string {
+	columns := ""
+	for _, c := range p.tiles {
+		columns += ", " + c.build(d) + " AS " + c.name
+	}
+	return "SELECT min(user_bucket) AS user_bucket, user_id, biz_day, known_day" + columns + extra + " FROM events WHERE user_id <> '' GROUP BY user_id, biz_day, known_day"
+}
+
+// valueQuery counts the values of text columns by user and day; extra is a further column.
+func (p *program) valueQuery(d Dialect, extra string) string {
+	parts := []string{}
+	for i, v := range p.values {
+		parts = append(parts, fmt.Sprintf("SELECT min(user_bucket) AS user_bucket, user_id, biz_day, known_day, %d AS slot, %s AS value, count(*) AS n%s FROM events WHERE user_id <> '' AND %s AND coalesce(%s, '') <> '' GROUP BY user_id, biz_day, known_day, %s",
+			i, v.field, extra, v.cond, v.field, v.field))
+	}
+	if len(parts) == 0 {
+		parts = append(parts, "SELECT user_bucket, user_id, biz_day, known_day, 0 AS slot, event AS value, "+d.integer("0")+" AS n"+extra+" FROM events WHERE FALSE")
+	}
+	return strings.Join(parts, "\n UNION ALL ")
 }
 
 // copyTo writes the rows of a query into a Parquet file of the data directory and syncs it.
@@ -247,9 +289,9 @@ func bucketRange(pass, passes int) string {
 	return fmt.Sprintf("user_bucket >= %d AND user_bucket < %d", pass*lake.Buckets/passes, (pass+1)*lake.Buckets/passes)
 }
 
-// openTiles returns a session with the views tiles and tile_values over a directory of tiles, up to the month of the last cut; any is false
+// openTiles returns a runner with the relations tiles and tile_values over a directory of tiles, up to the month of the last cut; any is false
 // when no month is that old.
-func (e *Engine) openTiles(ctx context.Context, dir string, cuts []features.Day) (s *session, t *Tiles, any bool, err error) {
+func (e *Engine) openTiles(ctx context.Context, dir string, cuts []features.Day) (r runner, t *Tiles, any bool, err error) {
 	if t, err = ReadTiles(dir); err != nil {
 		return nil, nil, false, err
 	}
@@ -259,7 +301,7 @@ func (e *Engine) openTiles(ctx context.Context, dir string, cuts []features.Day)
 	if len(cuts) == 0 {
 		return nil, nil, false, &features.InvalidError{Field: "as_of", Reason: "needs at least one cut"}
 	}
-	if s, err = e.open(ctx); err != nil {
+	if r, err = e.blank(ctx); err != nil {
 		return nil, nil, false, fmt.Errorf("features from tiles: %w", err)
 	}
 	last := slices.Max(cuts).String()[:7]
@@ -267,37 +309,38 @@ func (e *Engine) openTiles(ctx context.Context, dir string, cuts []features.Day)
 	for _, month := range sortedKeys(t.Months) {
 		if month <= last {
 			a, b := monthFiles(month)
-			tiles, values = append(tiles, quoteText(filepath.Join(dir, a))), append(values, quoteText(filepath.Join(dir, b)))
+			tiles, values = append(tiles, filepath.Join(dir, a)), append(values, filepath.Join(dir, b))
 		}
 	}
 	if len(tiles) == 0 {
-		return s, t, false, nil
+		return r, t, false, nil
 	}
-	for name, list := range map[string][]string{"tiles": tiles, "tile_values": values} {
-		if _, err := s.ExecContext(ctx, "CREATE TEMP VIEW "+name+" AS SELECT * FROM read_parquet(["+strings.Join(list, ", ")+"])"); err != nil {
-			s.done()
-			return nil, nil, false, fmt.Errorf("features from tiles: %w", err)
-		}
+	if err = r.attach(ctx, "tiles", tiles...); err == nil {
+		err = r.attach(ctx, "tile_values", values...)
 	}
-	return s, t, true, nil
+	if err != nil {
+		r.done()
+		return nil, nil, false, fmt.Errorf("features from tiles: %w", err)
+	}
+	return r, t, true, nil
 }
 
 // FeaturesFromTiles builds the features of one cut or several from a directory of tiles: the same statement over tiles in the place of events, and
 // the same bytes. The engine's memory is bounded by passes over ranges of user buckets; the tables are in memory, which Build is there to avoid.
 func (e *Engine) FeaturesFromTiles(ctx context.Context, dir string, cuts ...features.Day) ([]*features.Table, error) {
-	s, t, any, err := e.openTiles(ctx, dir, cuts)
+	r, t, any, err := e.openTiles(ctx, dir, cuts)
 	if err != nil {
 		return nil, err
 	}
-	defer s.done()
+	defer r.done()
 	if !any {
 		return e.emptyTables(cuts), nil
 	}
 	passes := t.passesFor(len(cuts))
 	parts := make([][]*features.Table, passes)
 	for i := range passes {
-		q := &query{p: e.p, d: DuckDB, shop: e.o.Shop, cuts: cuts, tiles: true, where: bucketRange(i, passes)}
-		if parts[i], err = s.tables(ctx, q.text(), cuts); err != nil {
+		q := &query{p: e.p, d: r.dialect(), shop: e.o.Shop, cuts: cuts, tiles: true, where: bucketRange(i, passes)}
+		if parts[i], err = r.tables(ctx, q.text(), cuts); err != nil {
 			return nil, fmt.Errorf("features from tiles: %w", err)
 		}
 	}

@@ -97,41 +97,49 @@ func (e *Engine) outcomes(ctx context.Context, snap *lake.Snapshot, b Build, dir
 			part.Segments = append(part.Segments, g)
 		}
 	}
-	s, err := e.read(ctx, part)
+	r, err := e.reader(ctx, part)
 	if err != nil {
 		return err
 	}
-	defer s.done()
-	query := fmt.Sprintf(`SELECT user_bucket, user_id, order_id, event = 'Order Completed' AS sold, (biz_day - DATE '1970-01-01') AS day, (known_day - DATE '1970-01-01') AS known,
- coalesce(value_micros, 0) AS value, margin_micros AS own, %s AS margin
- FROM events WHERE event IN ('Order Completed', 'Order Refunded') AND user_id <> '' AND biz_day >= %s AND biz_day < %s ORDER BY user_bucket`, e.orderMargin(), dayLiteral(first), dayLiteral(end))
-	if _, err := s.copyTo(ctx, query, path+".tmp"); err != nil {
+	defer r.done()
+	columns := []string{"user_bucket", "user_id", "order_id", "sold", "day", "known", "value", "own", "margin"}
+	if err := r.save(ctx, e.windowQuery(r.dialect(), first, end), columns, "user_bucket", path+".tmp"); err != nil {
 		return err
 	}
 	return os.Rename(path+".tmp", path)
 }
 
+// windowQuery is the orders and refunds of some days.
+func (e *Engine) windowQuery(d Dialect, first, end features.Day) string {
+	return fmt.Sprintf(`SELECT user_bucket, user_id, order_id, event = 'Order Completed' AS sold, %s AS day, %s AS known, coalesce(value_micros, 0) AS value, margin_micros AS own, %s AS margin
+ FROM events WHERE event IN ('Order Completed', 'Order Refunded') AND user_id <> '' AND biz_day >= %s AND biz_day < %s`,
+		d.dayOf("biz_day"), d.dayOf("known_day"), e.orderMargin(d), dayLiteral(first), dayLiteral(end))
+}
+
 // labelled is the part of a training statement that sums what the users of f did in their windows. A refund counts when it names an order of the
 // window and was known within the shop's refund maturity after it, as in Labels.
-func (e *Engine) labelled(w *LabelWindow, where string) string {
+func (e *Engine) labelled(d Dialect, w *LabelWindow, where string) string {
 	horizon := fmt.Sprint(w.HorizonDays)
 	if w.Rhythm > 0 {
 		horizon = fmt.Sprintf("CASE WHEN orders_all >= %d THEN CAST(least(%d, greatest(%d, round(%s * ipt_mean))) AS BIGINT) ELSE %d END",
-			rhythmOrders, longestPersonal, shortestPersonal, DuckDB.number(w.Rhythm), w.HorizonDays)
+			rhythmOrders, longestPersonal, shortestPersonal, d.number(w.Rhythm), w.HorizonDays)
 	}
 	if where != "" {
 		where = " AND " + where
 	}
+	part := d.integer(d.divide("("+d.exact("o.margin")+" * r.bare)", "o.value"))
 	return fmt.Sprintf(`,
 h AS (SELECT cut_day, user_id, cut_day + %[1]d AS begins, cut_day + %[1]d + %[2]s AS ends, %[2]s AS horizon FROM f),
-o AS (SELECT h.cut_day, h.user_id, x.order_id, count(*) AS orders, count(x.own) AS own, sum(x.value)::BIGINT AS value, sum(x.margin)::BIGINT AS margin, min(h.begins) AS begins, min(h.ends) AS ends
+o AS (SELECT h.cut_day, h.user_id, x.order_id, count(*) AS orders, count(x.own) AS own, %[5]s AS value, %[6]s AS margin, min(h.begins) AS begins, min(h.ends) AS ends
  FROM h JOIN outcome x ON x.user_id = h.user_id WHERE x.sold AND x.day >= h.begins AND x.day < h.ends%[3]s GROUP BY h.cut_day, h.user_id, x.order_id),
-r AS (SELECT o.cut_day, o.user_id, o.order_id, sum(x.value)::BIGINT AS value, sum(x.own)::BIGINT AS margin, coalesce(sum(x.value) FILTER (WHERE x.own IS NULL), 0)::BIGINT AS bare
+r AS (SELECT o.cut_day, o.user_id, o.order_id, %[5]s AS value, %[7]s AS margin, %[8]s AS bare
  FROM o JOIN outcome x ON x.user_id = o.user_id AND x.order_id = o.order_id WHERE NOT x.sold AND x.day >= o.begins AND x.day < o.ends + %[4]d AND x.known < o.ends + %[4]d%[3]s GROUP BY o.cut_day, o.user_id, o.order_id),
-y AS (SELECT o.cut_day, o.user_id, sum(o.orders)::BIGINT AS orders, sum(o.value)::BIGINT AS revenue, sum(coalesce(r.value, 0))::BIGINT AS refunds,
- sum(o.margin - coalesce(r.margin, 0) - CASE WHEN coalesce(r.bare, 0) = 0 OR o.value = 0 THEN 0 ELSE (o.margin::HUGEINT * r.bare // o.value)::BIGINT END)::BIGINT AS margin
+y AS (SELECT o.cut_day, o.user_id, %[9]s AS orders, %[10]s AS revenue, %[11]s AS refunds, %[12]s AS margin
  FROM o LEFT JOIN r ON r.cut_day = o.cut_day AND r.user_id = o.user_id AND r.order_id = o.order_id GROUP BY o.cut_day, o.user_id)`,
-		w.GapDays, "("+horizon+")", strings.ReplaceAll(where, "user_bucket", "x.user_bucket"), e.maturityDays())
+		w.GapDays, "("+horizon+")", strings.ReplaceAll(where, "user_bucket", "x.user_bucket"), e.maturityDays(),
+		d.integer("sum(x.value)"), d.integer("sum(x.margin)"), d.integer("sum(x.own)"), d.integer("coalesce(sum(x.value) FILTER (WHERE x.own IS NULL), 0)"),
+		d.integer("sum(o.orders)"), d.integer("sum(o.value)"), d.integer("sum(coalesce(r.value, 0))"),
+		d.integer("sum(o.margin - coalesce(r.margin, 0) - CASE WHEN coalesce(r.bare, 0) = 0 OR o.value = 0 THEN 0 ELSE "+part+" END)"))
 }
 
 // labelColumns and labelJoin put the labels beside the features; labelSchema says what they are.

@@ -19,6 +19,7 @@ type Options struct {
 	Memory  int64            // bytes; 0 means 1 GiB
 	Threads int              // 0 means 2
 	Now     func() time.Time // the shop's clock; nil means time.Now. No day is complete before it is over
+	Trino   *TrinoOptions    // the cluster that computes; nil means this process does
 }
 
 // Labels of a horizon for the users of a feature table: what happened in [asOf, asOf+horizonDays).

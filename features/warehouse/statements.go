@@ -1,0 +1,51 @@
+package warehouse
+
+import (
+	"fmt"
+	"strings"
+
+	"perennial/features"
+)
+
+// Statement is one compiled query with a name for its reader. Its relations are `events`, or tiles, and what earlier statements kept.
+type Statement struct{ Name, SQL string }
+
+// Statements returns all that the compiler writes in a dialect: the features of one cut and of many, from raw events and from tiles, the tiles,
+// the labels, and a plan's experiment summary.
+func Statements(c *features.Catalog, d Dialect, shop features.Shop, plan MetricPlan, cuts ...features.Day) []Statement {
+	p := compile(c)
+	e := &Engine{o: Options{Catalog: c, Shop: shop}, p: p}
+	covariates := []string{}
+	for _, x := range plan.Covariates {
+		covariates = append(covariates, x)
+		if x != "pre_revenue" && x != "pre_orders" {
+			covariates = append(covariates, x+"_missing")
+		}
+	}
+	out := []Statement{
+		{"features as of " + cuts[0].String(), (&query{p: p, d: d, shop: shop, cuts: cuts[:1]}).text()},
+		{fmt.Sprintf("features of %d cuts, from tiles", len(cuts)), (&query{p: p, d: d, shop: shop, cuts: cuts, tiles: true}).text()},
+		{"tiles", p.tileQuery(d, "")},
+		{"tile values", p.valueQuery(d, "")},
+		{"training part", e.partQuery(d, Build{Cuts: cuts, Labels: &LabelWindow{GapDays: 3, HorizonDays: 60, MaturityDays: 2, Rhythm: 2.5}}, bucketRange(1, 4))},
+		{"training outcomes", e.windowQuery(d, cuts[len(cuts)-1], cuts[0])},
+		{"labels", e.labelQuery(d, cuts[len(cuts)-1], 30, cuts[0])},
+		{"last complete day", dataDayQuery(d, cuts[0])},
+		{"longest gap", gapQuery(d, cuts[0])},
+		{"digest", digestQuery(d, cuts[0])},
+		{"experiment: met", plan.unitQuery(d)},
+		{"experiment: unit", units},
+		{"experiment: exposed", exposedQuery},
+		{"experiment: outcome", e.outcomeQuery(d, &plan, covariates)},
+		{"experiment: waterfall", totalsQuery(d, &plan)},
+	}
+	for i := range plan.Metrics {
+		if plan.Metrics[i].Kind != "quantile" {
+			out = append(out, Statement{"experiment: sums of " + plan.Metrics[i].Key, sumsQuery(d, &plan, i, len(covariates))})
+		}
+	}
+	for i := range out {
+		out[i].SQL = strings.TrimSpace(out[i].SQL)
+	}
+	return out
+}
