@@ -16,6 +16,7 @@ import (
 
 	"perennial/experiments"
 	"perennial/experiments/sqlstore"
+	"perennial/experiments/unleash"
 	"perennial/features"
 	"perennial/features/lake"
 )
@@ -35,6 +36,7 @@ type Options struct {
 	Reload   func(context.Context) error  // recompiles after a write, so that the writer's next request sees it
 	Profiles func() *features.Profiles    // newest scores and features
 	Upstream func(flag string) bool       // kill switches of an upstream Unleash; nil when none is configured
+	Flags    func() *unleash.Document     // features of an upstream Unleash; nil when none is configured
 	OfferOut func(offer string) bool      // whether an offer's quota is used up; nil: none is
 	Given    func(offer string)           // counts a unit that was shown an offer with a quota for the first time
 	Unready  func() string                // why the server cannot take events yet; "" or nil when it can

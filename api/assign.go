@@ -13,6 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"perennial/experiments"
+	"perennial/experiments/unleash"
 	"perennial/features/lake"
 )
 
@@ -81,6 +82,7 @@ const (
 type ask struct {
 	s      *Server
 	p      *plan
+	flags  *unleash.Document // of an upstream Unleash; nil without one
 	unit   experiments.Unit
 	sent   sentAttributes
 	server serverAttributes
@@ -133,6 +135,9 @@ func (s *Server) newAsk(ctx context.Context) (*ask, *Problem) {
 	}
 	a := asks.Get().(*ask)
 	a.s, a.p, a.ctx = s, p, ctx
+	if s.o.Flags != nil {
+		a.flags = s.o.Flags()
+	}
 	a.keys, a.sent.list, a.body, a.out, a.expose, a.peek = a.keys[:0], a.sent.list[:0], a.body[:0], a.out[:0], exposeNo, false
 	return a, nil
 }
@@ -140,7 +145,7 @@ func (s *Server) newAsk(ctx context.Context) (*ask, *Problem) {
 func (a *ask) free() {
 	clear(a.sent.list)
 	clear(a.keys)
-	a.unit, a.server, a.ctx, a.p = experiments.Unit{}, serverAttributes{}, nil, nil
+	a.unit, a.server, a.ctx, a.p, a.flags = experiments.Unit{}, serverAttributes{}, nil, nil, nil
 	if cap(a.body) > maxPooled || cap(a.out) > maxPooled {
 		return
 	}

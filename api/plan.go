@@ -127,6 +127,9 @@ func (a *ask) etag(surface string, parts ...[]byte) string {
 	for _, offer := range p.limited {
 		h.Write(bit(a.s.o.OfferOut != nil && a.s.o.OfferOut(offer)))
 	}
+	if a.flags != nil {
+		h.Write([]byte(a.flags.ETag))
+	}
 	h.Write([]byte(surface))
 	h.Write([]byte{0})
 	h.Write([]byte(p.version))

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -11,6 +12,7 @@ import (
 
 	"perennial/experiments"
 	"perennial/experiments/unleash"
+	"perennial/experiments/unleash/flags"
 )
 
 // unleashDocument is GET /api/client/features for one spec version, encoded once per snapshot.
@@ -202,9 +204,40 @@ func (s *Server) unleashFrontend(c *gin.Context) {
 			toggles = append(toggles, t)
 		}
 	}
+	toggles = append(toggles, a.upstreamToggles()...)
 	c.JSON(http.StatusOK, struct {
 		Toggles []unleash.Toggle `json:"toggles"`
 	}{toggles})
+}
+
+// upstreamToggles answers the flags of the upstream server that no started experiment is named after, so that a page which moves from it to
+// this server keeps its flags.
+func (a *ask) upstreamToggles() (toggles []unleash.Toggle) {
+	d := a.flags
+	if d == nil {
+		return nil
+	}
+	names := d.Names()
+	slices.Sort(names)
+	context := a.context()
+	for _, name := range names {
+		if _, own := slices.BinarySearch(a.p.keys, name); own {
+			continue
+		}
+		if t, on := unleash.UpstreamToggle(d, name, context); on {
+			toggles = append(toggles, t)
+		}
+	}
+	return toggles
+}
+
+// context is the question as an Unleash context.
+func (a *ask) context() *flags.Context {
+	return unleash.ContextOf(&a.unit, func(add func(string, experiments.Value)) {
+		for _, x := range a.sent.list {
+			add(strings.Clone(x.name), experiments.Value{Kind: x.value.Kind, Text: strings.Clone(x.value.Text), Num: x.value.Num})
+		}
+	})
 }
 
 // readQuery reads an Unleash context from a query: userId, properties[NAME], and any other name as a property too.

@@ -1,6 +1,9 @@
 package experiments
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // Reasons of an assignment (CONTRACT §5).
 const (
@@ -35,6 +38,17 @@ const (
 	Number
 	Boolean
 )
+
+// String is the value as text: a number in its shortest decimal, "" when it is missing.
+func (v Value) String() string {
+	switch v.Kind {
+	case Number:
+		return strconv.FormatFloat(v.Num, 'f', -1, 64)
+	case Boolean:
+		return boolText(v)
+	}
+	return v.Text
+}
 
 // Attributes looks up what is known of a unit. Implementations must not allocate.
 type Attributes interface {

@@ -64,18 +64,18 @@ func (v *live) close() {
 	}
 }
 
-// watchUpstream begins to watch the configured Unleash server; it returns nil when none is configured.
-func (v *live) watchUpstream() (func(flag string) bool, error) {
+// watchUpstream begins to watch the configured Unleash server, if there is one.
+func (v *live) watchUpstream(o *api.Options) error {
 	c := v.a.Config
 	if c.UnleashURL == "" {
-		return nil, nil
+		return nil
 	}
 	up, err := unleash.NewUpstream(unleash.UpstreamOptions{URL: c.UnleashURL, Token: c.UnleashToken, LastGood: filepath.Join(v.a.Data, "unleash.json"), Logger: v.a.Log})
 	if err != nil {
-		return nil, usageError{err}
+		return usageError{err}
 	}
-	v.upstream = up
-	return up.On, nil
+	v.upstream, o.Upstream, o.Flags = up, up.On, up.Document
+	return nil
 }
 
 // reload compiles the stored definitions and publishes them, with the keys. It errs without changing anything: the last good snapshot stays.

@@ -34,17 +34,18 @@ type UpstreamOptions struct {
 }
 
 // Upstream watches the flags of an existing Unleash server through unleash-client-go/v4, which stays off every hot path: a goroutine asks it for all
-// flags after each fetch and publishes the answers, On only reads them. The defects of that SDK that were reproduced cannot reach a caller: it starts without waiting for the
+// flags after each fetch and publishes the answers, On only reads them; what the server sent is kept as a Document beside them. The defects of that SDK that were reproduced cannot reach a caller: it starts without waiting for the
 // server, requests time out, nothing is written to a shared temporary directory, metrics are off, a panic in an evaluation leaves the flag as it was, and
 // after Close the last good answers stay.
 type Upstream struct {
-	o     UpstreamOptions
-	flags atomic.Pointer[map[string]Flag]
-	wake  chan struct{} // a fetch has ended; holds one
-	quit  chan struct{}
-	done  chan struct{}
-	stop  sync.Once
-	fault atomic.Pointer[string]
+	o        UpstreamOptions
+	flags    atomic.Pointer[map[string]Flag]
+	document atomic.Pointer[Document]
+	wake     chan struct{} // a fetch has ended; holds one
+	quit     chan struct{}
+	done     chan struct{}
+	stop     sync.Once
+	fault    atomic.Pointer[string]
 }
 
 // Flag is what the upstream server says of one flag, asked without a user: a flag that rolls out by user id is a poor kill switch.
@@ -72,6 +73,7 @@ func NewUpstream(o UpstreamOptions) (*Upstream, error) {
 	}
 	up := &Upstream{o: o, wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
 	up.loadLastGood()
+	up.loadMirror()
 	go up.run()
 	return up, nil
 }
@@ -119,7 +121,7 @@ func (u *Upstream) run() {
 		headers.Set("Authorization", u.o.Token)
 	}
 	client, err := sdk.NewClient(sdk.WithUrl(u.o.URL), sdk.WithAppName(u.o.AppName), sdk.WithEnvironment(u.o.Environment),
-		sdk.WithHttpClient(&http.Client{Timeout: u.o.Timeout, Transport: u.o.Transport}), sdk.WithStorage(&memory{}), sdk.WithListener(listener{u}),
+		sdk.WithHttpClient(&http.Client{Timeout: u.o.Timeout, Transport: mirror{u.o.Transport, u}}), sdk.WithStorage(&memory{}), sdk.WithListener(listener{u}),
 		sdk.WithDisableMetrics(true), sdk.WithRefreshInterval(u.o.Refresh), sdk.WithCustomHeaders(headers))
 	if err != nil {
 		u.failed(err)
@@ -246,7 +248,7 @@ func (u *Upstream) loadLastGood() {
 	u.flags.Store(&flags)
 }
 
-// saveLastGood replaces the file at once.
+// saveLastGood keeps the flags.
 func (u *Upstream) saveLastGood(flags map[string]Flag) error {
 	if u.o.LastGood == "" {
 		return nil
@@ -255,7 +257,12 @@ func (u *Upstream) saveLastGood(flags map[string]Flag) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(u.o.LastGood), ".unleash-*")
+	return replaceFile(u.o.LastGood, raw)
+}
+
+// replaceFile replaces a file at once: a reader finds the old one or the new one.
+func replaceFile(path string, raw []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".unleash-*")
 	if err != nil {
 		return err
 	}
@@ -264,5 +271,5 @@ func (u *Upstream) saveLastGood(flags map[string]Flag) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), u.o.LastGood)
+	return os.Rename(f.Name(), path)
 }

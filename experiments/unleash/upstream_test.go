@@ -15,6 +15,7 @@ import (
 
 	"perennial/experiments"
 	"perennial/experiments/unleash"
+	"perennial/experiments/unleash/flags"
 )
 
 // server is an Unleash server whose answer can be changed while it runs.
@@ -104,6 +105,11 @@ func TestUpstreamFollowsAndOutlives(t *testing.T) {
 	if later.On("on") || !later.On("off") {
 		t.Error("the last good answers are gone after a restart while the server is down")
 	}
+	for name, d := range map[string]*unleash.Document{"after Close": u.Document(), "after a restart": later.Document()} {
+		if d == nil || d.Evaluate("on", &flags.Context{UserID: "u"}).Enabled || !d.Evaluate("off", &flags.Context{UserID: "u"}).Enabled {
+			t.Errorf("%s the document is not the last good one", name)
+		}
+	}
 }
 
 // Documents that make the SDK panic, fail, or enable every unknown flag leave what was good.
@@ -123,6 +129,9 @@ func TestUpstreamBrokenDocuments(t *testing.T) {
 			until(t, "three more fetches", func() bool { return s.served.Load() >= seen+3 })
 			if !u.On("good") || u.On("unknown") || u.On("bad") {
 				t.Errorf("On(good, unknown, bad) = %v %v %v, want true false false", u.On("good"), u.On("unknown"), u.On("bad"))
+			}
+			if d := u.Document(); d == nil || d.Evaluate("unknown", &flags.Context{UserID: "u"}).Enabled {
+				t.Error("our own evaluator has no document, or enables an unknown flag")
 			}
 		})
 	}

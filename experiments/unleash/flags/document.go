@@ -29,6 +29,7 @@ type wireDocument struct {
 type wireFeature struct {
 	Name         string         `json:"name"`
 	Enabled      bool           `json:"enabled"`
+	Impressions  bool           `json:"impressionData"`
 	Strategies   []wireStrategy `json:"strategies"`
 	Variants     []Variant      `json:"variants"`
 	Dependencies []struct {
@@ -93,6 +94,7 @@ type Event struct {
 type feature struct {
 	name       string
 	enabled    bool
+	reports    bool // impression data is wanted
 	parents    []parent
 	strategies []strategy
 	variants   []Variant
@@ -167,6 +169,12 @@ func (d *Document) Names() []string {
 	return names
 }
 
+// ImpressionData tells whether a flag wants its evaluations reported.
+func (d *Document) ImpressionData(name string) bool {
+	f, ok := d.features[name]
+	return ok && f.reports
+}
+
 // Has tells whether there is a flag of this name.
 func (d *Document) Has(name string) bool { _, ok := d.features[name]; return ok }
 
@@ -199,7 +207,7 @@ func text(v any) string {
 }
 
 func compileFeature(w *wireFeature) *feature {
-	f := &feature{name: w.Name, enabled: w.Enabled, variants: w.Variants}
+	f := &feature{name: w.Name, enabled: w.Enabled, reports: w.Impressions, variants: w.Variants}
 	for _, p := range w.Dependencies {
 		f.parents = append(f.parents, parent{p.Feature, p.Enabled == nil || *p.Enabled, p.Variants})
 	}
