@@ -141,9 +141,10 @@ type walk struct {
 
 // mirror returns the walk reflected at 0.
 func (w *walk) mirror() *walk {
-	m := &walk{info: w.info, x: make([]float64, len(w.x)), f: w.f}
+	n := len(w.x)
+	m := &walk{info: w.info, x: make([]float64, n), f: make([]float64, n)}
 	for i, x := range w.x {
-		m.x[i] = -x
+		m.x[n-1-i], m.f[n-1-i] = -x, w.f[i]
 	}
 	return m
 }
@@ -166,10 +167,12 @@ func (w *walk) exit(info, c, drift float64) float64 {
 	}
 	sd := math.Sqrt(delta)
 	s := 0.0
-	for i, x := range w.x {
-		if z := (b - x - drift*delta) / sd; z < 9.5 || len(w.x) < 400 {
-			s += w.f[i] * NormalSF(z)
+	for i := len(w.x) - 1; i >= 0; i-- { // from the boundary down; at most 1e-21 is left where it stops
+		z := (b - w.x[i] - drift*delta) / sd
+		if z > 9.5 && s > 1e-9 {
+			break
 		}
+		s += w.f[i] * NormalSF(z)
 	}
 	return s
 }
@@ -233,7 +236,12 @@ func (w *walk) step(info, c float64, oneSided bool, drift float64) {
 	gx, gw := gaussLegendre(nodes)
 	x, f := make([]float64, nodes), make([]float64, nodes)
 	scale := 1 / (sd * math.Sqrt(2*math.Pi))
+	symmetric := !oneSided && drift == 0 // the nodes mirror each other, and so does the density
 	for j := range nodes {
+		if symmetric && j >= (nodes+1)/2 {
+			x[j], f[j] = -x[nodes-1-j], f[nodes-1-j]
+			continue
+		}
 		x[j] = (lo+hi)/2 + gx[j]*(hi-lo)/2
 		d := 0.0
 		if w.info == 0 {

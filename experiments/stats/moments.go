@@ -158,3 +158,23 @@ func (m Moments) combine(w [][]float64) Moments {
 	}
 	return out
 }
+
+// add takes one more unit, its values in row (Welford's update for means and co-moments).
+func (m *Moments) add(row []float64) {
+	k := len(row)
+	if m.N == 0 {
+		m.Mean, m.M2 = make([]float64, k), make([]float64, k*k)
+	}
+	m.N++
+	f := (float64(m.N) - 1) / float64(m.N)
+	for i := range k {
+		di := row[i] - m.Mean[i]
+		for j := i; j < k; j++ {
+			m.M2[i*k+j] += di * (row[j] - m.Mean[j]) * f
+			m.M2[j*k+i] = m.M2[i*k+j]
+		}
+	}
+	for i := range k {
+		m.Mean[i] += (row[i] - m.Mean[i]) / float64(m.N)
+	}
+}

@@ -29,12 +29,52 @@ func newBins(values []float64, maxBins int, categorical bool) bins {
 			sample = append(sample, v+0) // −0 becomes 0
 		}
 	}
-	slices.Sort(sample)
+	sample = sorted(sample)
 	distinct, counts := runs(sample)
 	if categorical {
 		return levelBins(distinct, counts, maxBins)
 	}
 	return bins{Edges: edges(distinct, counts, len(sample), maxBins)}
+}
+
+// sorted sorts numbers that are not NaN by their bits, eleven at a time: several times faster than by comparison.
+func sorted(values []float64) []float64 {
+	if len(values) < 256 {
+		slices.Sort(values)
+		return values
+	}
+	const digits, bits = 6, 11
+	keys, next := make([]uint64, len(values)), make([]uint64, len(values))
+	var counts [digits][1 << bits]int
+	for i, v := range values {
+		k := math.Float64bits(v)
+		k ^= uint64(int64(k)>>63) | 1<<63 // the order of the bits is that of the numbers
+		keys[i] = k
+		for d := range digits {
+			counts[d][k>>(bits*d)&(1<<bits-1)]++
+		}
+	}
+	for d := range digits {
+		if counts[d][keys[0]>>(bits*d)&(1<<bits-1)] == len(keys) {
+			continue // all share this digit
+		}
+		place := 0
+		for b, n := range counts[d] {
+			counts[d][b] = place
+			place += n
+		}
+		for _, k := range keys {
+			b := k >> (bits * d) & (1<<bits - 1)
+			next[counts[d][b]] = k
+			counts[d][b]++
+		}
+		keys, next = next, keys
+	}
+	for i, k := range keys {
+		k ^= uint64(int64(^k)>>63) | 1<<63
+		values[i] = math.Float64frombits(k)
+	}
+	return values
 }
 
 func runs(sorted []float64) (distinct []float64, counts []int) {

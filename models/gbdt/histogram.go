@@ -47,72 +47,28 @@ type histogram [][wordFeatures * 256]packed
 // scale turns the gradients of one tree into integers: Σ|g| stays below 2³⁰ and Σh below 2³¹, so no half overflows.
 type scale struct{ g, h float64 }
 
-// newScale sums in blocks of fixed size, so that the scale does not depend on threads.
-func newScale(g, h []float64) scale {
-	var sumG, sumH float64
-	for i := range g {
-		sumG += math.Abs(g[i])
-		sumH += h[i]
-	}
-	n := float64(len(g))
+// newScale takes Σ|g| and Σh of n rows.
+func newScale(sumG, sumH float64, rows int) scale {
+	n := float64(rows)
 	return scale{g: (1<<30 - n) / max(sumG, 1e-300), h: (1<<31 - n) / max(sumH, 1e-300)}
 }
 
+// roundShift added to a double of less than 2³¹ leaves its nearest integer, ties to even, in the low bits.
+const roundShift = 3 << 51
+
 func (s scale) pack(g, h float64) packed {
-	return packed(math.RoundToEven(g*s.g))<<32 + packed(uint32(math.RoundToEven(h*s.h)))
+	a, b := math.Float64bits(g*s.g+roundShift), math.Float64bits(h*s.h+roundShift)
+	return packed(a<<32) + packed(uint32(b))
 }
 
-// chunkRows is how many rows one goroutine sums at a time.
+// chunkRows is how many rows one goroutine works on at a time.
 const chunkRows = 16384
 
-// build adds the rows of a leaf to a cleared histogram. sums[i] belongs to rows[i].
-func (b *binned) build(into histogram, rows []int32, sums []packed, threads int, spare func() histogram) {
-	clear(into)
-	chunks := (len(rows) + chunkRows - 1) / chunkRows
-	if threads <= 1 || chunks < 2 {
-		b.add(into, rows, sums)
-		return
-	}
-	parts := min(threads, chunks)
-	partial := make([]histogram, parts)
-	var wait sync.WaitGroup
-	for p := range parts {
-		from, to := len(rows)*p/parts, len(rows)*(p+1)/parts
-		partial[p] = into
-		if p > 0 {
-			partial[p] = spare()
-			clear(partial[p])
-		}
-		wait.Add(1)
-		go func() {
-			defer wait.Done()
-			b.add(partial[p], rows[from:to], sums[from:to])
-		}()
-	}
-	wait.Wait()
-	for _, other := range partial[1:] {
-		for w := range into {
-			for k := range into[w] {
-				into[w][k] += other[w][k]
-			}
-		}
-	}
-}
-
-func (b *binned) add(into histogram, rows []int32, sums []packed) {
-	for w, words := range b.words {
-		if b.features-w*wordFeatures > 4 {
-			add8(&into[w], words, rows, sums)
-		} else {
-			add4(&into[w], words, rows, sums)
-		}
-	}
-}
-
-func add8(h *[wordFeatures * 256]packed, words []uint64, rows []int32, sums []packed) {
-	sums = sums[:len(rows)]
-	for i, r := range rows {
-		v, s := words[r], sums[i]
+// addAll8 adds rows in order to the histogram of eight features.
+func addAll8(h *[wordFeatures * 256]packed, words []uint64, sums []packed) {
+	sums = sums[:len(words)]
+	for i, v := range words {
+		s := sums[i]
 		h[0*256+int(uint8(v))] += s
 		h[1*256+int(uint8(v>>8))] += s
 		h[2*256+int(uint8(v>>16))] += s
@@ -124,10 +80,39 @@ func add8(h *[wordFeatures * 256]packed, words []uint64, rows []int32, sums []pa
 	}
 }
 
-func add4(h *[wordFeatures * 256]packed, words []uint64, rows []int32, sums []packed) {
-	sums = sums[:len(rows)]
-	for i, r := range rows {
-		v, s := words[r], sums[i]
+// addAll4 is addAll8 for a word of at most four features.
+func addAll4(h *[wordFeatures * 256]packed, words []uint64, sums []packed) {
+	sums = sums[:len(words)]
+	for i, v := range words {
+		s := sums[i]
+		h[0*256+int(uint8(v))] += s
+		h[1*256+int(uint8(v>>8))] += s
+		h[2*256+int(uint8(v>>16))] += s
+		h[3*256+int(uint8(v>>24))] += s
+	}
+}
+
+// add8 adds the rows at some places.
+func add8(h *[wordFeatures * 256]packed, words []uint64, places []int32, sums []packed) {
+	sums = sums[:len(words)]
+	for _, r := range places {
+		v, s := words[r], sums[r]
+		h[0*256+int(uint8(v))] += s
+		h[1*256+int(uint8(v>>8))] += s
+		h[2*256+int(uint8(v>>16))] += s
+		h[3*256+int(uint8(v>>24))] += s
+		h[4*256+int(uint8(v>>32))] += s
+		h[5*256+int(uint8(v>>40))] += s
+		h[6*256+int(uint8(v>>48))] += s
+		h[7*256+int(uint8(v>>56))] += s
+	}
+}
+
+// add4 is add8 for a word of at most four features.
+func add4(h *[wordFeatures * 256]packed, words []uint64, places []int32, sums []packed) {
+	sums = sums[:len(words)]
+	for _, r := range places {
+		v, s := words[r], sums[r]
 		h[0*256+int(uint8(v))] += s
 		h[1*256+int(uint8(v>>8))] += s
 		h[2*256+int(uint8(v>>16))] += s

@@ -5,34 +5,48 @@ import (
 	"slices"
 )
 
-// gradients fills g and h with the first and second derivative of the loss by the raw score, times the weight.
-func (p *Params) gradients(d *Data, score, g, h []float64) {
-	for i, y := range d.Y {
-		s, w := score[i], 1.0
-		if d.Weights != nil {
-			w = d.Weights[i]
+// gradients fills g and h of rows from … to−1 with the first and second derivative of the loss by the raw score, times the weight.
+func (p *Params) gradients(d *Data, score, g, h []float64, from, to int) {
+	y := d.Y[from:to]
+	score, g, h = score[from:to], g[from:to], h[from:to]
+	switch p.Objective {
+	case Logistic:
+		for i, s := range score {
+			q := 1 / (1 + math.Exp(-s)) // exp may overflow to infinity: 0
+			g[i], h[i] = q-y[i], q*(1-q)
 		}
-		switch p.Objective {
-		case Logistic:
-			q := sigmoid(s)
-			g[i], h[i] = w*(q-y), w*q*(1-q)
-		case L2:
-			g[i], h[i] = w*(s-y), w
-		case Poisson:
+	case L2:
+		for i, s := range score {
+			g[i], h[i] = s-y[i], 1
+		}
+	case Poisson:
+		for i, s := range score {
 			e := math.Exp(s)
-			g[i], h[i] = w*(e-y), w*e*math.Exp(0.7)
-		case Gamma:
-			e := y * math.Exp(-s)
-			g[i], h[i] = w*(1-e), w*e
-		case Tweedie:
+			g[i], h[i] = e-y[i], e*math.Exp(0.7)
+		}
+	case Gamma:
+		for i, s := range score {
+			e := y[i] * math.Exp(-s)
+			g[i], h[i] = 1-e, e
+		}
+	case Tweedie:
+		for i, s := range score {
 			a, b := math.Exp((1-p.Power)*s), math.Exp((2-p.Power)*s)
-			g[i], h[i] = w*(b-y*a), w*((2-p.Power)*b-y*(1-p.Power)*a)
-		case Quantile:
-			g[i], h[i] = -w*p.Alpha, w
-			if s >= y {
-				g[i] = w * (1 - p.Alpha)
+			g[i], h[i] = b-y[i]*a, (2-p.Power)*b-y[i]*(1-p.Power)*a
+		}
+	case Quantile:
+		for i, s := range score {
+			g[i], h[i] = -p.Alpha, 1
+			if s >= y[i] {
+				g[i] = 1 - p.Alpha
 			}
 		}
+	}
+	if d.Weights == nil {
+		return
+	}
+	for i, w := range d.Weights[from:to] {
+		g[i], h[i] = g[i]*w, h[i]*w
 	}
 }
 

@@ -15,6 +15,7 @@ type split struct {
 	levels      levelSet // categorical: the levels that go left
 	cat         bool
 	left, right sums
+	leftSum     packed
 	outL, outR  float64 // leaf values, bounded by monotone constraints
 }
 
@@ -66,7 +67,7 @@ func (f *finder) try(feature int, left, right packed, base float64, set func(*sp
 	if gain <= f.best.gain {
 		return
 	}
-	f.best = split{gain: gain, feature: feature, left: l, right: r, outL: outL, outR: outR}
+	f.best = split{gain: gain, feature: feature, left: l, right: r, leftSum: left, outL: outL, outR: outR}
 	set(&f.best)
 }
 
@@ -95,8 +96,8 @@ func (f *finder) numeric(feature int, h []packed, bins int, base float64) {
 	}
 }
 
-// numericFree is numeric without monotone constraints: the same divisions by the same rule, on the integer sums themselves, with one
-// division an edge. In units of the integers a gain is larger by scale.g²/scale.h.
+// numericFree is numeric for a leaf whose value has no bounds: the same divisions by the same rule, on the integer sums themselves, with one
+// division an edge that improves. In units of the integers a gain is larger by scale.g²/scale.h.
 func (f *finder) numericFree(feature int, h []packed, bins int) {
 	lost := h[missing]
 	totalG, totalH := unpack(f.total)
@@ -104,23 +105,16 @@ func (f *finder) numericFree(feature int, h []packed, bins int) {
 	lambda := f.p.Lambda * f.scale.h
 	least := max(f.minHess*f.scale.h, (float64(f.p.MinLeaf)-0.5)*H/float64(f.rows))
 	unit := f.scale.h / (f.scale.g * f.scale.g)
-	best, at, missingLeft := f.best.gain/unit, -1, false
 	base := G * G / (H + lambda)
-	judge := func(left packed, b int, onLeft bool) {
-		lg, lh := unpack(left)
-		gl, hl := float64(lg), float64(lh)
-		gr, hr := G-gl, H-hl
-		if hl < least || hr < least {
-			return
-		}
-		hl, hr = hl+lambda, hr+lambda
-		if gain := (gl*gl*hr+gr*gr*hl)/(hl*hr) - base; gain > best {
-			best, at, missingLeft = gain, b, onLeft
-		}
+	best, at, missingLeft := f.best.gain/unit+base, -1, false
+	sign := 0.0 // of a monotone constraint: the leaf values are −g/h
+	if f.p.Monotone != nil {
+		sign = float64(f.p.Monotone[feature])
 	}
 	var left, bestLeft packed
+	h = h[:256]
 	for b := range bins {
-		x := h[b]
+		x := h[b&255]
 		if x == 0 {
 			continue
 		}
@@ -128,15 +122,23 @@ func (f *finder) numericFree(feature int, h []packed, bins int) {
 		if b == bins-1 && lost == 0 {
 			break
 		}
-		was := at
-		judge(left, b, false)
-		if at != was && at == b {
-			bestLeft = left
+		lg, lh := unpack(left)
+		gl, hl := float64(lg), float64(lh)
+		if gr, hr := G-gl, H-hl; hl >= least && hr >= least {
+			hl, hr := hl+lambda, hr+lambda
+			if gain := gl*gl*hr + gr*gr*hl; gain > best*(hl*hr) && sign*(gl*hr-gr*hl) >= 0 {
+				best, at, missingLeft, bestLeft = gain/(hl*hr), b, false, left
+			}
 		}
-		if lost != 0 && b < bins-1 {
-			judge(left+lost, b, true)
-			if at == b && missingLeft {
-				bestLeft = left + lost
+		if lost == 0 || b == bins-1 {
+			continue
+		}
+		lg, lh = unpack(left + lost)
+		gl, hl = float64(lg), float64(lh)
+		if gr, hr := G-gl, H-hl; hl >= least && hr >= least {
+			hl, hr := hl+lambda, hr+lambda
+			if gain := gl*gl*hr + gr*gr*hl; gain > best*(hl*hr) && sign*(gl*hr-gr*hl) >= 0 {
+				best, at, missingLeft, bestLeft = gain/(hl*hr), b, true, left+lost
 			}
 		}
 	}
@@ -147,7 +149,7 @@ func (f *finder) numericFree(feature int, h []packed, bins int) {
 	if lost == 0 {
 		missingLeft = l.h > r.h // unseen missing follow the larger side
 	}
-	f.best = split{gain: best * unit, feature: feature, bin: uint8(at), missingLeft: missingLeft, left: l, right: r, outL: f.value(l), outR: f.value(r)}
+	f.best = split{gain: (best - base) * unit, feature: feature, bin: uint8(at), missingLeft: missingLeft, left: l, right: r, leftSum: bestLeft, outL: f.value(l), outR: f.value(r)}
 }
 
 // categorical tries single levels when there are at most four, else sorts them by Σg/(Σh + 10) and scans from both ends (Fisher 1958;
@@ -197,7 +199,7 @@ func (f *finder) find(h histogram, all []bins) split {
 		at := h[j/wordFeatures][j%wordFeatures*256:][:256]
 		if all[j].Cat {
 			f.categorical(j, at, all[j].count(), base)
-		} else if f.p.Monotone == nil {
+		} else if math.IsInf(f.low, -1) && math.IsInf(f.up, 1) {
 			f.numericFree(j, at, all[j].count())
 		} else {
 			f.numeric(j, at, all[j].count(), base)

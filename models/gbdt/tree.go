@@ -37,7 +37,7 @@ func (t *tree) split(at int, s *split) (left, right int) {
 	return left, right
 }
 
-func (t *tree) settle(at int, value, rows, _ float64) {
+func (t *tree) settle(at int, value, rows float64) {
 	t.nodes[at].Value, t.nodes[at].Cover = value, rows
 }
 
