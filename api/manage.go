@@ -101,8 +101,8 @@ func (s *Server) manageExperiments() {
 		return s.change(ctx, in.Key, "ramp", in.IfMatch, in.Body)
 	})
 	manageOp(s, writers, tag, "POST", root+"/{key}/decide", "decide-experiment", "Record the decision of a person", func(ctx context.Context, in *changeInput[decideBody]) (*tagged, error) {
-		return s.change(ctx, in.Key, "decide", in.IfMatch, in.Body)
-	})
+		return s.decide(ctx, in)
+	}, describe("What is known now is frozen with it as evidence."))
 	manageOp(s, readers, tag, "GET", root+"/{key}/revisions", "list-revisions", "Every stored revision, oldest first", func(ctx context.Context, in *ByKey) (*body[struct {
 		Revisions []experiments.Experiment `json:"revisions"`
 	}], error) {
@@ -167,6 +167,24 @@ func (s *Server) manageMeasures() {
 		doc, err := s.o.Holdout(ctx, in.Key, in.From, in.Until, in.Points)
 		return &body[any]{doc}, err
 	}, describe("Customers who were known before the period, by their bucket alone and whatever they met (intention to treat); intervals of a confidence sequence, valid every day."))
+}
+
+// decide records a decision together with what is known at the moment. Without results it is recorded without evidence.
+func (s *Server) decide(ctx context.Context, in *changeInput[decideBody]) (*tagged, error) {
+	if in.Body == nil {
+		return nil, invalid("body", "is empty")
+	}
+	doc := map[string]any{"variant": in.Body.Variant, "reason": in.Body.Reason}
+	if s.o.Results != nil {
+		answer, err := s.o.Results(ctx, in.Key, ResultsQuery{})
+		switch results, ok := answer.(*experiments.Results); {
+		case err != nil:
+			s.log.Warn("a decision has no evidence", "experiment", in.Key, "error", err)
+		case ok:
+			doc["evidence"] = experiments.EvidenceOf(results)
+		}
+	}
+	return s.change(ctx, in.Key, "decide", in.IfMatch, doc)
 }
 
 // change applies an action and reloads, so that the caller's next assignment sees it.

@@ -21,6 +21,7 @@ var explained = map[string]Text{
 	"skewed":            {"分布很偏，均值离正态还远，区间只是近似。", "The metric is very skewed for so few units; the interval is approximate."},
 	"unequal_split_suspected": {"人数很像是按不等比例设计的；如果是，请用 --split 写明计划的比例。",
 		"The sizes look like a planned unequal split; if so, state it with --split."},
+	"revalidate":             {"这个结论已经过了约定的复查日期，顾客可能已经变了：请用一个小实验再验证一次。", "This decision is past the date that was set for looking at it again; customers may have changed: confirm it with a small test."},
 	"metric_before_exposure": {"有指标在曝光之前就发生了。", "Some outcomes lie before the exposure."},
 }
 

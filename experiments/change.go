@@ -27,8 +27,11 @@ func NewExperiment(d Definition, now time.Time) (*Experiment, error) {
 // layOut makes the allocation of a definition that nobody is enrolled in; explicit ranges win, and coverage then says what they cover.
 func (d *Definition) layOut() {
 	coverage := 1.0
-	if d.Coverage != nil {
+	switch {
+	case d.Coverage != nil:
 		coverage = *d.Coverage
+	case d.Ramp != nil:
+		coverage = d.Ramp.Steps[0]
 	}
 	if len(d.Allocation) == 0 {
 		d.Allocation = Allocate(d.Variants, coverage)
@@ -39,7 +42,7 @@ func (d *Definition) layOut() {
 }
 
 // readOnly are fields of an Experiment that a patch may carry (people send back what they read) and that it cannot change.
-var readOnly = []string{"status", "revision", "allocation_revision", "created_at", "started_at", "stopped_at", "decided"}
+var readOnly = []string{"status", "revision", "allocation_revision", "created_at", "started_at", "stopped_at", "decided", "ramped"}
 
 // Patch returns the experiment after a JSON merge patch (RFC 7396) of its definition. What was promised before the start stays: once an experiment has started its
 // salt, control, layer, plan, primary metric and guardrails are fixed and its variants cannot go. New weights, arms and coverage keep every
@@ -150,7 +153,8 @@ func layerKey(e *Experiment) string {
 	return e.Layer.Key
 }
 
-// Act returns the experiment after start, stop, archive, ramp {"coverage"} or decide {"variant","reason"}.
+// Act returns the experiment after start, stop, archive, ramp {"coverage"}, decide {"variant","reason","evidence"}, or the moves of the night ramp_advance {"coverage"},
+// ramp_hold and ramp_roll_back {"reason"}.
 func (e *Experiment) Act(action string, doc json.RawMessage, by string, now time.Time) (*Experiment, error) {
 	next := *e
 	now = now.UTC()
@@ -167,6 +171,12 @@ func (e *Experiment) Act(action string, doc json.RawMessage, by string, now time
 		next.Status, next.StoppedAt = Running, nil
 		if e.StartedAt == nil {
 			next.StartedAt = &now
+		}
+		if e.Ramp != nil {
+			next.Ramped = &RampState{Since: now, Status: Ramping}
+			for next.Ramped.Step+1 < len(e.Ramp.Steps) && e.Coverage != nil && e.Ramp.Steps[next.Ramped.Step+1] <= *e.Coverage {
+				next.Ramped.Step++ // started again after a stop
+			}
 		}
 	case "stop":
 		if e.Status != Running {
@@ -195,8 +205,9 @@ func (e *Experiment) Act(action string, doc json.RawMessage, by string, now time
 		return e.Patch(patch)
 	case "decide":
 		var body struct {
-			Variant string `json:"variant"`
-			Reason  string `json:"reason"`
+			Variant  string    `json:"variant"`
+			Reason   string    `json:"reason"`
+			Evidence *Evidence `json:"evidence"`
 		}
 		if err := decodeStrict(doc, &body); err != nil {
 			return nil, err
@@ -207,7 +218,14 @@ func (e *Experiment) Act(action string, doc json.RawMessage, by string, now time
 		if e.variant(body.Variant) < 0 {
 			return nil, Invalid("variant", "%q is not one of the variants", body.Variant)
 		}
-		next.Decision = &Decided{Variant: body.Variant, Reason: body.Reason, At: now, By: by}
+		again := e.Plan.revalidateAt(now)
+		next.Decision = &Decided{Variant: body.Variant, Reason: body.Reason, At: now, By: by, Evidence: body.Evidence, RevalidateAt: &again}
+	case "ramp_advance", "ramp_hold", "ramp_roll_back":
+		var move RampMove
+		if err := decodeStrict(doc, &move); err != nil {
+			return nil, err
+		}
+		return e.ramped(action, move, now)
 	default:
 		return nil, Invalid("action", "%q is not patch, start, stop, archive, ramp or decide", action)
 	}

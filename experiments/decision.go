@@ -22,11 +22,17 @@ type Decision struct {
 	Code     string  `json:"code"`
 	Text     Text    `json:"text"`
 	DaysLeft *int    `json:"days_left"`
+	// Waiting weighs one more week, where the primary metric is money; Monthly is what the leader brings in thirty days at full coverage.
+	Waiting *Waiting `json:"waiting,omitempty"`
+	Monthly Num      `json:"monthly"`
 }
 
 // evidence is what a decision is made from; the order of its questions is statistics.md §6.
 type evidence struct {
-	names    map[string]Text
+	names    map[string]Text // of variants
+	metrics  map[string]Text // of metrics
+	share    bool            // the primary metric is a share
+	guarded  bool            // there are guardrails
 	control  string
 	metric   string // the primary metric's key
 	money    bool   // it is money per exposed unit
@@ -52,6 +58,8 @@ type evidence struct {
 	twoArmBad  bool
 	broken     string // leak, stale, silent: what else is wrong with the data
 	shortRun   bool
+	waiting    *Waiting
+	monthly    Num
 	arms       []armEvidence
 	equivalent float64 // half width of "no difference that matters"; NaN when unknown
 }
@@ -121,8 +129,8 @@ func (v evidence) guardrails() (Decision, bool) {
 	var zh, en, variants []string
 	for _, a := range v.arms {
 		if len(a.harmed) > 0 {
-			zh = append(zh, fmt.Sprintf("“%s”的护栏指标 %s 明显变差", v.name(a.variant).ZH, strings.Join(a.harmed, "、")))
-			en = append(en, fmt.Sprintf("%s harms the guardrail %s", v.name(a.variant).EN, strings.Join(a.harmed, ", ")))
+			zh = append(zh, fmt.Sprintf("“%s”的护栏指标“%s”明显变差", v.name(a.variant).ZH, v.list(a.harmed).ZH))
+			en = append(en, fmt.Sprintf("%s harms the guardrail %s", v.name(a.variant).EN, v.list(a.harmed).EN))
 			variants = append(variants, a.variant)
 		}
 	}
@@ -179,8 +187,8 @@ func (v evidence) shipOrHold(a armEvidence) Decision {
 		return v.goOn("short_run", Text{fmt.Sprintf("“%s”目前领先：%s；但进组还不满 7 天，请至少跑满一周再定。", v.name(a.variant).ZH, zh),
 			fmt.Sprintf("%s leads: it %s. But enrolment spans fewer than 7 days: let a full week pass.", v.name(a.variant).EN, en)})
 	case len(a.unproven) > 0:
-		return v.goOn("guardrail_open", Text{fmt.Sprintf("“%s”目前领先：%s；但护栏指标 %s 还不能确认没有变差。", v.name(a.variant).ZH, zh, strings.Join(a.unproven, "、")),
-			fmt.Sprintf("%s leads: it %s. But the guardrail %s is not yet shown to be unharmed.", v.name(a.variant).EN, en, strings.Join(a.unproven, ", "))})
+		return v.goOn("guardrail_open", Text{fmt.Sprintf("“%s”目前领先：%s；但护栏指标“%s”还不能确认没有变差。", v.name(a.variant).ZH, zh, v.list(a.unproven).ZH),
+			fmt.Sprintf("%s leads: it %s. But the guardrail %s is not yet shown to be unharmed.", v.name(a.variant).EN, en, v.list(a.unproven).EN)})
 	case a.smallClash:
 		return v.goOn("small_count", Text{fmt.Sprintf("“%s”目前领先，但次数太少，小样本检验并不支持，请再等等。", v.name(a.variant).ZH),
 			fmt.Sprintf("%s leads, but the counts are so small that the exact test disagrees: wait.", v.name(a.variant).EN)})
@@ -188,9 +196,12 @@ func (v evidence) shipOrHold(a armEvidence) Decision {
 		return v.goOn("refunds_open", Text{fmt.Sprintf("“%s”目前领先：%s；但退款还没到期；按目前较差一组的退款率，结论可能会变。", v.name(a.variant).ZH, zh),
 			fmt.Sprintf("%s leads: it %s. But refunds are still open and, at the worse arm's refund share, could turn this.", v.name(a.variant).EN, en)})
 	}
-	sound := Text{"样本比例正常。", "The split is as planned."}
-	return v.say(Ship, "better", a.variant, fmt.Sprintf("建议全量“%s”：它%s。%s", v.name(a.variant).ZH, zh, sound.ZH),
-		fmt.Sprintf("Ship %s: it %s. %s", v.name(a.variant).EN, en, sound.EN))
+	month, sound := v.monthText(), Text{"样本比例正常。", " The split is as planned."}
+	if v.guarded {
+		sound = Text{"护栏指标和样本比例正常。", " Guardrails and split are in order."}
+	}
+	return v.say(Ship, "better", a.variant, fmt.Sprintf("建议全量“%s”：它%s。%s%s", v.name(a.variant).ZH, zh, month.ZH, sound.ZH),
+		fmt.Sprintf("Ship %s: it %s.%s%s", v.name(a.variant).EN, en, month.EN, sound.EN))
 }
 
 // equivalence: every variant's interval lies inside what would matter.
@@ -250,6 +261,11 @@ func (v evidence) goOn(code string, why Text) Decision {
 			}
 		}
 	}
+	if code == "open" {
+		wait := v.waitText()
+		why.ZH += wait.ZH
+		why.EN += wait.EN
+	}
 	if v.daysLeft != nil && *v.daysLeft > 0 {
 		why.ZH += fmt.Sprintf("大约还要 %d 天。", *v.daysLeft)
 		why.EN += fmt.Sprintf(" About %d more days.", *v.daysLeft)
@@ -275,7 +291,10 @@ func (v evidence) leader() Text {
 }
 
 func (v evidence) say(action, code, variant, zh, en string) Decision {
-	d := Decision{Action: action, Code: code, Text: Text{zh, en}}
+	if v.share {
+		zh = strings.ReplaceAll(zh, " pp", " 个百分点")
+	}
+	d := Decision{Action: action, Code: code, Text: Text{zh, en}, Waiting: v.waiting, Monthly: v.monthly}
 	if variant != "" {
 		d.Variant = &variant
 	}
@@ -289,6 +308,28 @@ func (v evidence) name(variant string) Text {
 	return Text{variant, "“" + variant + "”"}
 }
 
+// metricName is a metric in words, its key where it has none.
+func (v evidence) metricName(key string) Text {
+	n := v.metrics[key]
+	if n.ZH == "" {
+		n.ZH = key
+	}
+	if n.EN == "" {
+		n.EN = key
+	}
+	return n
+}
+
+// list names metrics.
+func (v evidence) list(keys []string) Text {
+	zh, en := make([]string, len(keys)), make([]string, len(keys))
+	for i, k := range keys {
+		n := v.metricName(k)
+		zh[i], en[i] = n.ZH, n.EN
+	}
+	return Text{strings.Join(zh, "、"), strings.Join(en, ", ")}
+}
+
 // size says the effect of a variant against the control in words, with its deciding interval.
 func (v evidence) size(a armEvidence) (zh, en string) {
 	e := float64(a.result.Effect)
@@ -300,22 +341,26 @@ func (v evidence) size(a armEvidence) (zh, en string) {
 		if e < 0 {
 			more, moreEN = "少赚", "less"
 		}
-		return fmt.Sprintf("比“%s”每位曝光用户%s %s%s", control.ZH, more, v.amount(math.Abs(e)), intervalZH),
-			fmt.Sprintf("earns %s %s per exposed unit than %s%s", v.amount(math.Abs(e)), moreEN, control.EN, intervalEN)
+		return fmt.Sprintf("比“%s”每位顾客%s %s%s", control.ZH, more, v.amount(math.Abs(e)), intervalZH),
+			fmt.Sprintf("earns %s %s per exposed customer than %s%s", v.amount(math.Abs(e)), moreEN, control.EN, intervalEN)
 	}
 	higher, higherEN := "高", "higher"
 	if e < 0 {
 		higher, higherEN = "低", "lower"
 	}
-	return fmt.Sprintf("的 %s 比“%s”%s %s%s", v.metric, control.ZH, higher, v.amount(math.Abs(e)), intervalZH),
-		fmt.Sprintf("has a %s that is %s %s than %s%s", v.metric, v.amount(math.Abs(e)), higherEN, control.EN, intervalEN)
+	metric := v.metricName(v.metric)
+	return fmt.Sprintf("的%s比“%s”%s %s%s", metric.ZH, control.ZH, higher, v.amount(math.Abs(e)), intervalZH),
+		fmt.Sprintf("has a %s that is %s %s than %s%s", metric.EN, v.amount(math.Abs(e)), higherEN, control.EN, intervalEN)
 }
 
 var currencySigns = map[string]string{"CNY": "¥", "JPY": "¥", "USD": "$", "GBP": "£", "EUR": "€", "HKD": "HK$", "TWD": "NT$", "KRW": "₩", "INR": "₹"}
 
-// amount prints a size: money with its sign, else a plain number, with at least two significant digits.
+// amount prints a size: money with its sign, a share in percentage points, else a plain number, with at least two significant digits.
 func (v evidence) amount(x float64) string {
-	places := 2
+	unit, places := "", 2
+	if v.share {
+		x, unit = 100*x, " pp"
+	}
 	if a := math.Abs(x); a > 0 && a < 0.1 {
 		places = min(8, 1-int(math.Floor(math.Log10(a))))
 	}
@@ -327,6 +372,7 @@ func (v evidence) amount(x float64) string {
 		}
 		text = sign + text
 	}
+	text += unit
 	if x < 0 {
 		text = "−" + text
 	}

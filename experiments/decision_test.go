@@ -22,8 +22,8 @@ func decisionCases() []struct {
 		r.Effect = Num(effect)
 		return armEvidence{variant: variant, result: r, low: Num(low), high: Num(high), eqLow: Num(low * 0.8), eqHigh: Num(high * 0.8)}
 	}
-	base := evidence{names: map[string]Text{"none": {"不发券", "no coupon"}, "s100": {"满100减20", "spend 100 save 20"}, "p10": {"限时九折", "10 % off"}}, control: "none", metric: "profit", money: true,
-		currency: "CNY", alpha: 0.05, mayDecide: true, sequential: true, matured: 8120, planned: 20000, horizonDays: 14, daysLeft: &days, exposed: 9000, equivalent: 0.2}
+	base := evidence{names: map[string]Text{"none": {"不发券", "no coupon"}, "s100": {"满100减20", "spend 100 save 20"}, "p10": {"限时九折", "10 % off"}}, metrics: map[string]Text{"refund_share": {"退款占比", "refund share"}}, guarded: true, control: "none", metric: "profit", money: true,
+		currency: "CNY", monthly: None, alpha: 0.05, mayDecide: true, sequential: true, matured: 8120, planned: 20000, horizonDays: 14, daysLeft: &days, exposed: 9000, equivalent: 0.2}
 	with := func(change func(*evidence)) evidence {
 		v := base
 		change(&v)
@@ -42,6 +42,7 @@ func decisionCases() []struct {
 		{"no outcomes", with(func(v *evidence) { v.broken, v.arms = "silent", []armEvidence{win} })},
 		{"guardrail harmed although the primary wins", with(func(v *evidence) { a := win; a.harmed = []string{"refund_share"}; v.arms = []armEvidence{a} })},
 		{"ship", with(func(v *evidence) { v.arms = []armEvidence{win} })},
+		{"ship, with what it brings a month", with(func(v *evidence) { v.monthly, v.arms = 84123.4, []armEvidence{win} })},
 		{"ship the better of two", with(func(v *evidence) { v.arms = []armEvidence{win, arm("p10", 0.61, 0.2, 1.02)} })},
 		{"ship although another arm loses", with(func(v *evidence) { v.arms = []armEvidence{win, arm("p10", -0.61, -1.02, -0.2)} })},
 		{"winner after less than a week", with(func(v *evidence) { v.shortRun, v.arms = true, []armEvidence{win} })},
@@ -53,13 +54,14 @@ func decisionCases() []struct {
 		{"no difference that matters", with(func(v *evidence) { v.arms = []armEvidence{small} })},
 		{"closed without a difference", with(func(v *evidence) { v.closed, v.arms = true, []armEvidence{open} })},
 		{"keep running", with(func(v *evidence) { v.arms = []armEvidence{open} })},
+		{"keep running, with what waiting costs", with(func(v *evidence) { v.waiting, v.arms = &Waiting{7, 1243.2, 3907}, []armEvidence{open} })},
 		{"keep running without a plan", with(func(v *evidence) { v.planned, v.daysLeft, v.arms = 0, nil, []armEvidence{open} })},
 		{"a winner may not decide before the end of a fixed plan", with(func(v *evidence) { v.mayDecide, v.sequential, v.arms = false, false, []armEvidence{win} })},
 		{"nothing has matured", with(func(v *evidence) { v.matured = 0 })},
 		{"no look yet", with(func(v *evidence) { v.noLook, v.mayDecide = true, false })},
 		{"a rate, lower is better", with(func(v *evidence) {
 			a := arm("s100", -0.0123, -0.021, -0.0036)
-			v.metric, v.money, v.lower, v.arms = "refund_share", false, true, []armEvidence{a}
+			v.metric, v.money, v.share, v.lower, v.guarded, v.arms = "refund_share", false, true, true, false, []armEvidence{a}
 		})},
 		{"unknown equivalence", with(func(v *evidence) { v.equivalent, v.arms = math.NaN(), []armEvidence{small} })},
 	}

@@ -91,6 +91,7 @@ type Definition struct {
 	Plan         Plan              `json:"plan"`
 	StartAt      *time.Time        `json:"start_at,omitempty"`
 	EndAt        *time.Time        `json:"end_at,omitempty"`
+	Ramp         *RampPlan         `json:"ramp,omitempty"`
 	KillSwitch   string            `json:"kill_switch,omitempty"` // flag of an upstream Unleash server
 	Simulated    bool              `json:"simulated,omitempty"`   // the behaviour of its units was made by features/synth
 	Tags         []string          `json:"tags,omitempty"`
@@ -170,6 +171,8 @@ type Plan struct {
 	Equivalence *float64 `json:"equivalence,omitempty"`
 	Looks       int      `json:"looks,omitempty"`        // 0 means 14
 	HorizonDays int      `json:"horizon_days,omitempty"` // 0 means 14
+	// RevalidateDays is after how many days a decision is to be looked at again; 0 means 180.
+	RevalidateDays int `json:"revalidate_days,omitempty"`
 }
 
 // Experiment is a stored definition with its state.
@@ -182,6 +185,7 @@ type Experiment struct {
 	StartedAt          *time.Time `json:"started_at,omitempty"`
 	StoppedAt          *time.Time `json:"stopped_at,omitempty"`
 	Decision           *Decided   `json:"decided,omitempty"`
+	Ramped             *RampState `json:"ramped,omitempty"` // where the ramp stands, from the start on
 }
 
 // Decided is what a person decided, and when.
@@ -190,6 +194,9 @@ type Decided struct {
 	Reason  string    `json:"reason"`
 	At      time.Time `json:"at"`
 	By      string    `json:"by,omitempty"`
+	// Evidence is what was known then; RevalidateAt when the decision is to be looked at again.
+	Evidence     *Evidence  `json:"evidence,omitempty"`
+	RevalidateAt *time.Time `json:"revalidate_at,omitempty"`
 }
 
 // Layer owns buckets so that its experiments never share a unit.

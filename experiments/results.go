@@ -151,6 +151,8 @@ type MetricSpec struct {
 	Filter      map[string][]string
 	CapMicros   int64
 	Margin      float64 // of a guardrail whose experiment gives none
+	Name        Text    // in words; empty for a metric that has only its key
+	Share       bool    // the value is a share, told in percentage points
 	Lower       bool    // lower is better
 	Money       bool    // the numerator is money
 	Hidden      bool    // only there for another metric

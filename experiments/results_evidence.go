@@ -48,12 +48,15 @@ func (j *judging) daysLeft() *int {
 func (j *judging) evidence(rows []row, doc *Results, twoArm int64, twoArmBad bool) evidence {
 	e := j.Experiment
 	spec := j.c.specs[j.primary]
-	v := evidence{names: map[string]Text{}, control: e.Control, metric: j.primary, money: spec.Money, currency: j.Currency, lower: spec.Lower, alpha: j.alpha,
+	v := evidence{names: map[string]Text{}, metrics: map[string]Text{}, share: spec.Share, guarded: len(e.Metrics.Guardrails) > 0, control: e.Control, metric: j.primary, money: spec.Money, currency: j.Currency, lower: spec.Lower, alpha: j.alpha,
 		sequential: e.Plan.Inference != Fixed, mayDecide: true, closed: doc.State.Closed, notStarted: e.Status == Draft, noLook: j.method == noMethod, matured: j.m.Source.Matured, planned: j.maxUnits,
 		horizonDays: j.plan.HorizonDays, daysLeft: j.daysLeft(), srmP: float64(doc.SRM.PValue), srmFailed: doc.SRM.Verdict == "fail", twoArm: twoArm, exposed: j.m.Source.Exposed,
-		twoArmBad: twoArmBad, broken: j.broken, equivalent: j.wanted()}
+		twoArmBad: twoArmBad, broken: j.broken, equivalent: j.wanted(), waiting: j.waiting(rows), monthly: j.monthly(rows)}
 	if doc.SRM.SequentialP != nil {
 		v.srmP = float64(*doc.SRM.SequentialP)
+	}
+	for _, s := range j.Specs {
+		v.metrics[s.Key] = s.Name
 	}
 	for _, x := range e.Variants {
 		if x.Name != nil {
@@ -143,7 +146,7 @@ func (j *judging) absorb(doc *Results, v evidence) {
 		if c.Side == "worse" {
 			side, sideEN = "差于", "worse"
 		}
-		d := Decision{Action: c.Action, Variant: &variant, Code: "crossed_before", Text: Text{
+		d := Decision{Action: c.Action, Variant: &variant, Code: "crossed_before", Monthly: doc.Decision.Monthly, Text: Text{
 			fmt.Sprintf("第 %d 次查看时“%s”已确认%s“%s”（差 %s，预计长期约 %s），结论不变；之后的数字仅供参考。", c.Look, v.name(variant).ZH, side, v.name(v.control).ZH, v.signed(c.Effect), v.signed(c.Shrunk)),
 			fmt.Sprintf("Decided at look %d: %s is %s than %s (%s; expect about %s in the long run). Later numbers are descriptive.", c.Look, v.name(variant).EN, sideEN, v.name(v.control).EN, v.signed(c.Effect), v.signed(c.Shrunk))}}
 		if doc.Decision.Action != CannotJudge && doc.Decision.Code != "guardrail_harm" {

@@ -187,6 +187,7 @@ func (j *judging) warnings(doc *Results, rows []row, twoArm int64) map[string]bo
 	codes["srm"] = doc.SRM.Verdict == "warning" || doc.SRM.Verdict == "fail"
 	codes["multiple_exposure"] = twoArm > 0
 	codes["refunds_open"] = j.m.RefundsOpen
+	codes["revalidate"] = j.Experiment.DueAgain(j.Now)
 	codes["immature"] = j.m.Source.Exposed > j.m.Source.Matured
 	fixed := j.Experiment.Plan.Inference == Fixed
 	codes["peeking"] = fixed && j.plan.MaxUnits == nil && j.Experiment.EndAt == nil

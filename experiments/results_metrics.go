@@ -15,14 +15,14 @@ const (
 
 // builtIn are the metrics that are there without being defined (CONTRACT §5).
 var builtIn = map[string]MetricSpec{
-	"profit":          {Kind: "profit", Money: true},
-	"revenue":         {Kind: "mean", Event: orderCompleted, Field: "value", Money: true},
-	"orders":          {Kind: "mean", Event: orderCompleted},
-	"order_rate":      {Kind: "proportion", Event: orderCompleted, MinEvents: 1},
-	"aov":             {Kind: "ratio", Event: orderCompleted, Field: "value", Denominator: "orders", Money: true},
-	"refund_share":    {Kind: "ratio", Event: orderRefunded, Field: "value", Denominator: "revenue", Money: true, Lower: true},
-	"retention_7d":    {Kind: "retention", Day: 7},
-	"repurchase_rate": {Kind: "proportion", Event: orderCompleted, MinEvents: 2},
+	"profit":          {Name: Text{"利润", "profit"}, Kind: "profit", Money: true},
+	"revenue":         {Name: Text{"销售额", "revenue"}, Kind: "mean", Event: orderCompleted, Field: "value", Money: true},
+	"orders":          {Name: Text{"订单数", "orders"}, Kind: "mean", Event: orderCompleted},
+	"order_rate":      {Name: Text{"下单率", "order rate"}, Share: true, Kind: "proportion", Event: orderCompleted, MinEvents: 1},
+	"aov":             {Name: Text{"客单价", "average order value"}, Kind: "ratio", Event: orderCompleted, Field: "value", Denominator: "orders", Money: true},
+	"refund_share":    {Name: Text{"退款占比", "refund share"}, Share: true, Kind: "ratio", Event: orderRefunded, Field: "value", Denominator: "revenue", Money: true, Lower: true},
+	"retention_7d":    {Name: Text{"7 日留存率", "7-day retention"}, Share: true, Kind: "retention", Day: 7},
+	"repurchase_rate": {Name: Text{"复购率", "repurchase rate"}, Share: true, Kind: "proportion", Event: orderCompleted, MinEvents: 2},
 	// The parts of promotion cost; only for iROI.
 	"_discount": {Kind: "mean", Event: orderCompleted, Field: "discount", Money: true},
 	"_contact":  {Kind: "mean", Event: messageSent, Field: "cost", Money: true},
@@ -133,6 +133,10 @@ func specOf(d MetricDef) (MetricSpec, error) {
 	if d.Denominator != "" {
 		s.Denominator = d.Denominator
 	}
+	if d.Name != nil {
+		s.Name = *d.Name
+	}
+	s.Share = isShare(d.Kind)
 	if d.Margin != nil {
 		s.Margin = *d.Margin
 	}

@@ -76,6 +76,13 @@ func (d *Definition) Validate() error {
 	}
 	d.checkMetrics(&f)
 	d.Plan.check(&f)
+	if d.Ramp != nil {
+		coverage := d.Coverage
+		if len(d.Allocation) > 0 {
+			coverage = nil // a stored definition has both; its coverage has moved on
+		}
+		d.Ramp.check(&f, coverage)
+	}
 	if d.StartAt != nil && d.EndAt != nil && !d.StartAt.Before(*d.EndAt) {
 		f.add("end_at", "is not after start_at")
 	}
@@ -228,8 +235,11 @@ func (p *Plan) check(f *faults) {
 	if p.MaxUnits != nil && *p.MaxUnits < 1 {
 		f.add("plan.max_units", "%d is not positive", *p.MaxUnits)
 	}
-	if p.Equivalence != nil && !(*p.Equivalence > 0 && *p.Equivalence <= 10) {
-		f.add("plan.equivalence", "%v is not within 0..10: 0.05 is five per cent", *p.Equivalence)
+	if p.Equivalence != nil && !(*p.Equivalence > 0 && *p.Equivalence <= 1e9) {
+		f.add("plan.equivalence", "%v is not positive: it is the difference per unit, in the primary metric's own unit, that does not matter", *p.Equivalence)
+	}
+	if p.RevalidateDays < 0 || p.RevalidateDays > 3650 {
+		f.add("plan.revalidate_days", "%d is not within 1..3650", p.RevalidateDays)
 	}
 	if p.Looks < 0 || p.Looks > 1000 {
 		f.add("plan.looks", "%d is not within 1..1000", p.Looks)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"perennial/api"
 	"perennial/experiments"
 	"perennial/experiments/sqlstore"
 )
@@ -211,9 +212,20 @@ type experimentDecideCmd struct {
 	onRevision
 }
 
-// Run records the decision.
+// Run records the decision with what is known now.
 func (c experimentDecideCmd) Run(ctx context.Context, a *App) error {
-	raw, err := json.Marshal(map[string]string{"variant": c.Variant, "reason": c.Reason})
+	doc := map[string]any{"variant": c.Variant, "reason": c.Reason}
+	err := a.withResults(ctx, func(r *results) error {
+		found, err := r.document(ctx, c.Key, api.ResultsQuery{})
+		if err == nil {
+			doc["evidence"] = experiments.EvidenceOf(found)
+		}
+		return err
+	})
+	if err != nil {
+		a.Log.Warn("the decision has no evidence", "error", err)
+	}
+	raw, err := json.Marshal(doc)
 	if err != nil {
 		return err
 	}

@@ -151,29 +151,70 @@ func (r *results) record(ctx context.Context, key string, asOf time.Time) (*expe
 	return doc, r.store.PutLook(ctx, sqlstore.Look{Experiment: key, Number: look.Number, At: look.At, Matured: look.Matured, Doc: raw})
 }
 
-// night records the look of every running group-sequential experiment that has something new, and returns how many.
+// night records the look of every running group-sequential experiment that has something new, moves the ramps, and returns how much was done.
 func (r *results) night(ctx context.Context) (int, error) {
 	list, err := r.store.List(ctx)
 	if err != nil {
 		return 0, err
 	}
-	recorded := 0
-	for _, e := range list {
-		if e.Status != experiments.Running || (e.Plan.Inference != "" && e.Plan.Inference != experiments.GST) {
+	done := 0
+	for i := range list {
+		e := &list[i]
+		if e.DueAgain(r.a.Known()) && e.Status != experiments.Archived {
+			r.a.Log.Warn("a decision is due to be validated again", "experiment", e.Key, "decided", e.Decision.At.Format(time.DateOnly))
+		}
+		if e.Status != experiments.Running {
 			continue
 		}
-		_, err := r.record(ctx, e.Key, r.a.Known())
-		var nothing *experiments.InvalidError
-		switch {
-		case err == nil:
-			recorded++
-		case errors.As(err, &nothing): // nothing new, closed, or no plan yet
-			r.a.Log.Info("no look recorded", "experiment", e.Key, "reason", err.Error())
-		default:
-			return recorded, fmt.Errorf("look of %s: %w", e.Key, err)
+		var doc *experiments.Results
+		if e.Plan.Inference == "" || e.Plan.Inference == experiments.GST {
+			doc, err = r.record(ctx, e.Key, r.a.Known())
+			var nothing *experiments.InvalidError
+			switch {
+			case err == nil:
+				done++
+			case errors.As(err, &nothing): // nothing new, closed, or no plan yet
+				r.a.Log.Info("no look recorded", "experiment", e.Key, "reason", err.Error())
+			default:
+				return done, fmt.Errorf("look of %s: %w", e.Key, err)
+			}
+		}
+		moved, err := r.ramp(ctx, e, doc)
+		if err != nil {
+			return done, fmt.Errorf("ramp of %s: %w", e.Key, err)
+		}
+		done += moved
+	}
+	return done, nil
+}
+
+// nightUser stands in the audit for what the night does.
+const nightUser = "night"
+
+// ramp takes the next step of an experiment's ramp, holds it or rolls it back, as tonight's results say; doc is nil where no look was recorded.
+func (r *results) ramp(ctx context.Context, e *experiments.Experiment, doc *experiments.Results) (int, error) {
+	if e.Ramp == nil {
+		return 0, nil
+	}
+	if doc == nil {
+		var err error
+		if doc, err = r.document(ctx, e.Key, api.ResultsQuery{}); err != nil {
+			return 0, err
 		}
 	}
-	return recorded, nil
+	move := e.NextRamp(doc, r.a.Now())
+	if move.Action == "" {
+		return 0, nil
+	}
+	raw, err := experiments.Marshal(move)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := r.store.Change(ctx, e.Key, move.Action, raw, 0, nightUser); err != nil {
+		return 0, err
+	}
+	r.a.Log.Info("ramp", "experiment", e.Key, "move", move.Action, "coverage", move.Coverage)
+	return 1, nil
 }
 
 func (r *results) looks(ctx context.Context, key string) ([]experiments.Look, error) {
