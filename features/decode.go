@@ -27,24 +27,14 @@ func DecodeEvent(raw []byte, shop Shop, now time.Time) (Event, error) {
 
 // decodeEvent is DecodeEvent; live says that sent_at is a moment ago. In history it is not, and corrects nothing.
 func decodeEvent(raw []byte, shop Shop, now time.Time, live bool) (Event, error) {
-	e, err := decodeFields(raw)
-	if err != nil {
-		return Event{}, err
+	var e Event
+	r := reader{s: string(raw)}
+	fault := r.whole(&e)
+	if fault == nil {
+		fault = finish(&e, shop, now, live)
 	}
-	if e.EventID == "" {
-		e.EventID = deriveOrderID(&e)
-	}
-	e.IDDay = utcDay(e.TS)
-	if live && !e.SentAt.IsZero() {
-		if skew := now.Sub(e.SentAt); skew > maxSkew || skew < -maxSkew {
-			e.TS = e.TS.Add(skew).Truncate(time.Microsecond)
-		}
-	}
-	if err := e.Validate(shop); err != nil {
-		return Event{}, err
-	}
-	if e.TS.Sub(now) > MaxFuture {
-		return Event{}, &InvalidError{"ts", "in the future"}
+	if fault != nil {
+		return Event{}, fault
 	}
 	return e, nil
 }
@@ -52,28 +42,34 @@ func decodeEvent(raw []byte, shop Shop, now time.Time, live bool) (Event, error)
 // Validate checks the fields of an event that was decoded or made by a program, and fills in the shop's currency where there is
 // none. The error is an *InvalidError that names the JSON field.
 func (e *Event) Validate(shop Shop) error {
+	if fault := e.validate(shop); fault != nil {
+		return fault
+	}
+	return nil
+}
+
+func (e *Event) validate(shop Shop) *InvalidError {
 	if e.UserID == "" {
 		e.UserID = e.AnonymousID // an anonymous visitor is known by her anonymous id until a link folds it
 	}
-	for _, f := range []struct {
-		field, text string
-		max         int
-		required    bool
-	}{
-		{"event_id", e.EventID, MaxEventIDBytes, true}, {"user_id", e.UserID, MaxIDBytes, true}, {"event", e.Name, MaxNameBytes, true},
-		{"anonymous_id", e.AnonymousID, MaxIDBytes, false}, {"order_id", e.OrderID, MaxIDBytes, false},
-		{"product_id", e.ProductID, MaxIDBytes, false}, {"category", e.Category, MaxIDBytes, false},
-		{"channel", e.Channel, MaxIDBytes, false}, {"coupon_id", e.CouponID, MaxIDBytes, false},
-		{"session_id", e.SessionID, MaxIDBytes, false},
-	} {
-		if reason := textFault(f.text, f.max, f.required); reason != "" {
-			return &InvalidError{f.field, reason}
+	if reason := textFault(e.EventID, MaxEventIDBytes, true); reason != "" {
+		return &InvalidError{"event_id", reason}
+	}
+	if reason := textFault(e.UserID, MaxIDBytes, true); reason != "" {
+		return &InvalidError{"user_id", reason}
+	}
+	if reason := textFault(e.Name, MaxNameBytes, true); reason != "" {
+		return &InvalidError{"event", reason}
+	}
+	if len(e.AnonymousID)+len(e.OrderID)+len(e.ProductID)+len(e.Category)+len(e.Channel)+len(e.CouponID)+len(e.SessionID) > 0 {
+		if fault := e.validateOptional(); fault != nil {
+			return fault
 		}
 	}
 	if e.TS.IsZero() {
 		return &InvalidError{"ts", "missing"}
 	}
-	if y := e.TS.Year(); y < 1970 || y > 9999 {
+	if s := e.TS.Unix(); s < 0 || s >= year10000 {
 		return &InvalidError{"ts", "before 1970"}
 	}
 	if e.Currency == "" {
@@ -91,6 +87,19 @@ func (e *Event) Validate(shop Shop) error {
 	}
 	if len(e.Properties) > MaxPropertiesBytes {
 		return &InvalidError{"properties", "more than 16 KB"}
+	}
+	return nil
+}
+
+// year10000 is 10000-01-01 as Unix seconds.
+const year10000 = 253402300800
+
+func (e *Event) validateOptional() *InvalidError {
+	for _, f := range [...]struct{ field, text string }{{"anonymous_id", e.AnonymousID}, {"order_id", e.OrderID}, {"product_id", e.ProductID},
+		{"category", e.Category}, {"channel", e.Channel}, {"coupon_id", e.CouponID}, {"session_id", e.SessionID}} {
+		if reason := textFault(f.text, MaxIDBytes, false); reason != "" {
+			return &InvalidError{f.field, reason}
+		}
 	}
 	return nil
 }
@@ -123,56 +132,6 @@ func utcDay(t time.Time) Day {
 		d--
 	}
 	return Day(d)
-}
-
-// decodeFields reads the fields of CONTRACT §3 without judging them beyond their JSON type.
-func decodeFields(raw []byte) (Event, error) {
-	var e Event
-	if !utf8.Valid(raw) {
-		return e, &InvalidError{"", "not valid UTF-8"}
-	}
-	s := scanner{data: raw}
-	err := s.object(func(key string, value []byte) error {
-		if string(value) == "null" {
-			return nil
-		}
-		if text := e.text(key); text != nil {
-			v, ok := unquote(value)
-			if !ok {
-				return &InvalidError{key, "not a JSON string"}
-			}
-			*text = v
-			return nil
-		}
-		if amount := e.amount(key); amount != nil {
-			m, err := ParseMicros(string(value))
-			if err != nil || value[0] == '"' {
-				return &InvalidError{key, "not a decimal number"}
-			}
-			*amount = AmountOf(m)
-			return nil
-		}
-		switch key {
-		case "ts", "sent_at":
-			t, reason := parseTime(value)
-			if reason != "" {
-				return &InvalidError{key, reason}
-			}
-			if key == "ts" {
-				e.TS = t
-			} else {
-				e.SentAt = t
-			}
-		case "properties":
-			p, reason := compactObject(value)
-			if reason != "" {
-				return &InvalidError{key, reason}
-			}
-			e.Properties = p
-		}
-		return nil
-	})
-	return e, err
 }
 
 // text returns where a string field is kept, or nil.

@@ -5,7 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
+	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // Limits of one request body; the zero value means the contract's.
@@ -27,7 +31,8 @@ type Fault struct {
 	Reason string `json:"reason"`
 }
 
-// Batch is a decoded body: Events[i] is the event at Index[i] of the body; Rejected holds the others, both in the body's order.
+// Batch is a decoded body: Events[i] is the event at Index[i] of the body; Rejected holds the others, both in the body's order. The texts of
+// the events share the memory of the body: who keeps one for long clones it.
 type Batch struct {
 	Events   []Event
 	Index    []int
@@ -44,97 +49,157 @@ func DecodeBatch(body io.Reader, shop Shop, now time.Time, l Limits) (*Batch, er
 	if l.Events == 0 {
 		l.Events = 10_000
 	}
-	var buf bytes.Buffer
+	buf := bodies.Get().(*bytes.Buffer)
+	defer func() {
+		if buf.Cap() <= maxPooledBody {
+			bodies.Put(buf)
+		}
+	}()
+	buf.Reset()
 	if n, err := buf.ReadFrom(io.LimitReader(body, l.Bytes+1)); err != nil {
 		return nil, err
 	} else if n > l.Bytes {
 		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, l.Bytes)
 	}
-	parts, err := split(bytes.TrimPrefix(buf.Bytes(), []byte("\xef\xbb\xbf")), l.Events)
-	if err != nil {
-		return nil, err
-	}
-	b := &Batch{Events: make([]Event, 0, len(parts)), Index: make([]int, 0, len(parts))}
-	for i, raw := range parts {
-		e, err := DecodeEvent(raw, shop, now)
-		var invalid *InvalidError
-		if errors.As(err, &invalid) {
-			b.Rejected = append(b.Rejected, Fault{i, invalid.Field, invalid.Reason})
-			continue
-		}
-		b.Events, b.Index = append(b.Events, e), append(b.Index, i)
-	}
-	return b, nil
+	d := batchDecoder{reader: reader{s: string(bytes.TrimPrefix(buf.Bytes(), []byte("\xef\xbb\xbf")))}, shop: shop, now: now, most: l.Events, batch: &Batch{}}
+	d.valid = utf8.ValidString(d.s)
+	return d.batch, d.decode()
 }
 
-// split cuts a body into the raw texts of its events.
-func split(body []byte, most int) ([][]byte, error) {
-	s := scanner{data: body}
-	s.blank()
-	switch s.peek() {
+// maxPooledBody is the largest buffer that is kept for the next body.
+const maxPooledBody = 256 << 10
+
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// batchDecoder decodes one body.
+type batchDecoder struct {
+	reader
+	valid bool // the whole body is UTF-8
+	shop  Shop
+	now   time.Time
+	most  int
+	batch *Batch
+	n     int // elements so far
+}
+
+func (d *batchDecoder) decode() error {
+	d.blank()
+	switch d.peek() {
 	case '[':
-		return s.elements(most)
+		return d.array()
 	case 0:
-		return nil, ErrUnreadable
+		return ErrUnreadable
 	}
-	rest := bytes.TrimSpace(body[s.pos:])
-	if whole := (scanner{data: rest}); rest[0] == '{' && whole.skip(0) && whole.pos == len(rest) {
-		return [][]byte{rest}, nil // one event, perhaps over several lines
+	rest := strings.TrimSpace(d.s[d.pos:])
+	if one := (reader{s: rest}); rest[0] == '{' && one.skip(0) && one.pos == len(rest) {
+		return d.line(rest, 0) // one event, perhaps over several lines
 	}
-	var parts [][]byte
 	objects := false
-	for line := range bytes.Lines(body) {
-		line = bytes.TrimSpace(line)
-		if len(line) == 0 {
+	text := d.s
+	for text != "" {
+		var line string
+		line, text, _ = strings.Cut(text, "\n")
+		if line = strings.TrimSpace(line); line == "" {
 			continue
-		}
-		if len(parts) == most {
-			return nil, fmt.Errorf("%w: more than %d events", ErrTooLarge, most)
 		}
 		objects = objects || line[0] == '{'
-		parts = append(parts, line)
+		if err := d.line(line, len(text)); err != nil {
+			return err
+		}
 	}
 	if !objects {
-		return nil, ErrUnreadable
+		return ErrUnreadable
 	}
-	return parts, nil
+	return nil
 }
 
-// elements cuts an array; one that is not closed or holds broken JSON cannot be read at all.
-func (s *scanner) elements(most int) ([][]byte, error) {
-	parts := [][]byte{}
-	s.pos++
-	s.blank()
-	if s.peek() == ']' {
-		s.pos++
-		return parts, s.end()
+// next makes room for one more element; rest is how much of the body is not read yet.
+func (d *batchDecoder) next(rest int) (*Event, error) {
+	if d.n == d.most {
+		return nil, fmt.Errorf("%w: more than %d events", ErrTooLarge, d.most)
+	}
+	b := d.batch
+	if len(b.Events) == cap(b.Events) { // by what the elements so far took
+		each := 300
+		if d.n > 0 {
+			each = max(1, (len(d.s)-rest)/d.n)
+		}
+		more := min(d.most, d.n+rest/each+2) - d.n
+		b.Events, b.Index = slices.Grow(b.Events, more), slices.Grow(b.Index, more)
+	}
+	b.Events, b.Index = append(b.Events, Event{}), append(b.Index, d.n)
+	d.n++
+	return &b.Events[len(b.Events)-1], nil
+}
+
+// judge keeps the last event, or its fault.
+func (d *batchDecoder) judge(e *Event, fault *InvalidError) {
+	if fault == nil {
+		fault = finish(e, d.shop, d.now, true)
+	}
+	if fault == nil {
+		return
+	}
+	b := d.batch
+	b.Events, b.Index = b.Events[:len(b.Events)-1], b.Index[:len(b.Index)-1]
+	b.Rejected = append(b.Rejected, Fault{d.n - 1, fault.Field, fault.Reason})
+}
+
+// line decodes a text that is one event; rest is how much of the body stands behind it.
+func (d *batchDecoder) line(text string, rest int) error {
+	e, err := d.next(rest)
+	if err != nil {
+		return err
+	}
+	one := reader{s: text, arena: d.arena}
+	fault := one.whole(e)
+	d.arena = one.arena
+	d.judge(e, fault)
+	return nil
+}
+
+// array decodes an array; one that is not closed or holds broken JSON cannot be read at all.
+func (d *batchDecoder) array() error {
+	d.pos++
+	d.blank()
+	if d.peek() == ']' {
+		d.pos++
+		return d.end()
 	}
 	for {
-		s.blank()
-		from := s.pos
-		if !s.skip(0) {
-			return nil, ErrUnreadable
+		d.blank()
+		from := d.pos
+		e, err := d.next(len(d.s) - d.pos)
+		if err != nil {
+			if !d.skip(0) { // broken JSON is not told apart from too much of it
+				return ErrUnreadable
+			}
+			return err
 		}
-		if len(parts) == most {
-			return nil, fmt.Errorf("%w: more than %d events", ErrTooLarge, most)
+		fault, ok := d.event(e)
+		if !ok {
+			return ErrUnreadable
 		}
-		parts = append(parts, s.data[from:s.pos])
-		s.blank()
-		switch s.peek() {
+		if !d.valid && !utf8.ValidString(d.s[from:d.pos]) {
+			fault = &InvalidError{"", "not valid UTF-8"}
+		}
+		d.judge(e, fault)
+		d.blank()
+		switch d.peek() {
 		case ',':
-			s.pos++
+			d.pos++
 		case ']':
-			s.pos++
-			return parts, s.end()
+			d.pos++
+			return d.end()
 		default:
-			return nil, ErrUnreadable
+			return ErrUnreadable
 		}
 	}
 }
 
-func (s *scanner) end() error {
-	s.blank()
-	if s.pos != len(s.data) {
+func (d *batchDecoder) end() error {
+	d.blank()
+	if d.pos != len(d.s) {
 		return ErrUnreadable
 	}
 	return nil

@@ -84,19 +84,41 @@ func ParseMicros(text string) (Micros, error) {
 
 // parsePlain reads an optional sign, at most twelve digits and at most six decimals without rounding.
 func parsePlain(text string) (Micros, bool) {
-	digits := strings.TrimPrefix(text, "-")
-	whole, frac, _ := strings.Cut(digits, ".")
-	if whole == "" || len(whole) > 12 || len(frac) > 6 || strings.HasSuffix(digits, ".") {
-		return 0, false
+	i, negative := 0, false
+	if i < len(text) && text[i] == '-' {
+		i, negative = 1, true
 	}
 	var n int64
-	for _, c := range []byte(whole + (frac + "000000")[:6]) {
-		if c < '0' || c > '9' {
+	from := i
+	for i < len(text) && text[i]-'0' < 10 {
+		n = n*10 + int64(text[i]-'0')
+		if i++; i-from > 12 {
 			return 0, false
 		}
-		n = n*10 + int64(c-'0')
 	}
-	if len(digits) < len(text) {
+	if i == from {
+		return 0, false
+	}
+	decimals := 0
+	if i < len(text) && text[i] == '.' {
+		from = i + 1
+		for i = from; i < len(text) && text[i]-'0' < 10; i++ {
+			n = n*10 + int64(text[i]-'0')
+			if decimals++; decimals > 6 {
+				return 0, false
+			}
+		}
+		if decimals == 0 {
+			return 0, false
+		}
+	}
+	if i != len(text) {
+		return 0, false
+	}
+	for ; decimals < 6; decimals++ {
+		n *= 10
+	}
+	if negative {
 		n = -n
 	}
 	return Micros(n), true

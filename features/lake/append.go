@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -69,6 +70,7 @@ func (l *Lake) appendLot(ctx context.Context, j *journal, events []features.Even
 	f := j.begin(len(lot), l.now())
 	fresh := make([]int, 0, len(lot))
 	claims := make([]xxh3.Uint128, 0, len(lot))
+	days := dayCache{shop: l.o.Shop}
 	for _, i := range lot {
 		e := &events[i]
 		e.ReceivedAt, e.AvailableAt = f.received, f.received
@@ -80,7 +82,7 @@ func (l *Lake) appendLot(ctx context.Context, j *journal, events []features.Even
 		owner, ok := j.ids.claim(h, f.number)
 		switch {
 		case ok:
-			l.setDays(e)
+			days.set(e)
 			statuses[i] = Status{Outcome: Accepted}
 			fresh, claims = append(fresh, i), append(claims, h)
 		case owner == f.number: // repeated within this batch
@@ -122,17 +124,25 @@ func (l *Lake) appendLot(ctx context.Context, j *journal, events []features.Even
 	return again, nil
 }
 
+// maxPooledRecord is the largest buffer that is kept for the next record.
+const maxPooledRecord = 256 << 10
+
+var records = sync.Pool{New: func() any { return new([]byte) }}
+
 // commit writes one synced record with the events at the given places, and the view hashes that belong to them.
 func (l *Lake) commit(j *journal, f *flight, events []features.Event, places []int, views []byte) error {
-	size := 64
-	for _, i := range places {
-		size += 160 + len(events[i].Properties)
-	}
-	record := appendRecordHead(make([]byte, 0, size), f.received, len(places))
+	buffer := records.Get().(*[]byte)
+	defer func() {
+		if cap(*buffer) <= maxPooledRecord {
+			records.Put(buffer)
+		}
+	}()
+	record := appendRecordHead((*buffer)[:0], f.received, len(places))
 	for _, i := range places {
 		record = appendEvent(record, &events[i])
 	}
-	b := j.db.NewBatchWithSize(len(record) + len(views) + 64)
+	*buffer = record
+	b := j.db.NewBatch()
 	defer b.Close()
 	if err := b.Set(recordKey(eventPrefix, f.first), record, nil); err != nil {
 		return err

@@ -91,7 +91,7 @@ func (l *Lake) rewrite(ctx context.Context, day features.Day, old []Segment, kee
 	var fresh []Segment
 	if merged.Rows > 0 {
 		name := fmt.Sprintf("seg=%s-%d-%d-c%s", merged.Journal, merged.FirstSeq, merged.LastSeq, newJournalID()[:6])
-		if err := l.copySegment(ctx, conn, source, name, &merged); err != nil {
+		if err := l.copySegment(ctx, conn, "SELECT "+columnNames+" FROM "+source+" ORDER BY user_id, ts, event_id", name, &merged); err != nil {
 			return 0, err
 		}
 		fresh = []Segment{merged}

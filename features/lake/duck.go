@@ -3,6 +3,7 @@ package lake
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -60,6 +61,9 @@ func (l *Lake) engine(ctx context.Context) (*sql.DB, error) {
 	db, err := openDuck(ctx, filepath.Join(l.o.Dir, "tmp"), l.o.Memory, 1, filepath.Join(l.o.Dir, "lake"))
 	if err != nil {
 		return nil, err
+	}
+	if err := l.feeds.register(ctx, db); err != nil {
+		return nil, errors.Join(fmt.Errorf("duckdb: %w", err), db.Close())
 	}
 	l.duck = db
 	return db, nil

@@ -40,6 +40,8 @@ type journal struct {
 	use    sync.RWMutex // held for reading by whoever writes to db, for writing to close it
 	closed bool
 
+	repeats bool // an id stands in the replayed tail twice: seals look for it
+
 	mu       sync.Mutex
 	next     int64     // next sequence number
 	clock    time.Time // last received_at
@@ -77,10 +79,11 @@ func (q quietLogger) Fatalf(format string, args ...any) {
 // openJournal opens the journal whose lock the caller holds, forgets what is sealed already and rebuilds the counters and recent
 // ids from the tail.
 func (l *Lake) openJournal(ctx context.Context, lock *fileLock) (_ *journal, err error) {
+	// A table in memory that is larger than a seal's lot is emptied by the deletion of what was sealed before it is written out.
 	cache := pebble.NewCache(16 << 20)
 	defer cache.Unref()
 	db, err := pebble.Open(l.journalDir(), &pebble.Options{
-		Cache: cache, MemTableSize: 16 << 20, MemTableStopWritesThreshold: 4, MaxOpenFiles: 256,
+		Cache: cache, MemTableSize: 64 << 20, MemTableStopWritesThreshold: 4, MaxOpenFiles: 256,
 		FormatMajorVersion: pebble.FormatNewest, Logger: quietLogger{l.o.Logger},
 	})
 	if err != nil {
@@ -199,7 +202,9 @@ func (l *Lake) replay(ctx context.Context, j *journal) error {
 			first = seq
 		}
 		for i := range events {
-			j.ids.claim(hashID(events[i].EventID), 0)
+			if _, fresh := j.ids.claim(hashID(events[i].EventID), 0); !fresh {
+				j.repeats = true
+			}
 			l.recent.add(&events[i])
 		}
 		if len(events) > 0 && events[0].ReceivedAt.After(j.clock) {

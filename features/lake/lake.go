@@ -55,6 +55,7 @@ type Lake struct {
 	lockMu sync.Mutex // orders this process's takers of the lake lock
 	duckMu sync.Mutex
 	duck   *sql.DB
+	feeds  feeds
 	leases leases
 	disk   disk
 	seals  seals

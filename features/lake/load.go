@@ -56,6 +56,42 @@ func (l *Lake) setDays(e *features.Event) {
 	}
 }
 
+// dayCache computes the days of events like setDays and remembers the last two, as a batch's events fall on few: a zone's rules cost more than
+// all else about a day.
+type dayCache struct {
+	shop  features.Shop
+	known [2]struct {
+		from, to int64 // unix seconds of the day's bounds
+		day      features.Day
+	}
+	last int
+}
+
+func (c *dayCache) of(t time.Time) features.Day {
+	s := t.Unix()
+	for i := range c.known {
+		if k := &c.known[i]; s >= k.from && s < k.to {
+			return k.day
+		}
+	}
+	d := c.shop.DayOf(t)
+	c.last = 1 - c.last
+	k := &c.known[c.last]
+	k.from, k.to, k.day = c.shop.Midnight(d).Unix(), c.shop.Midnight(d+1).Unix(), d
+	if s < k.from || s >= k.to { // a day that begins twice: its bounds are not trusted
+		k.from, k.to = 0, 0
+	}
+	return d
+}
+
+// set computes the days of an event as setDays does.
+func (c *dayCache) set(e *features.Event) {
+	e.BizDay, e.KnownDay = c.of(e.TS), c.of(e.AvailableAt)
+	if e.IDDay == 0 {
+		e.IDDay = features.Shop{}.DayOf(e.TS)
+	}
+}
+
 // newJournalID returns 64 random bits: two journals, or two imports, never share a segment's name.
 func newJournalID() string {
 	var b [8]byte

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,10 +22,12 @@ const recentShards = 64
 // "days since last order" needs within a second. At local midnight it starts again, as the night then knows it.
 type recent struct {
 	day    atomic.Int64 // the day that is counted, as day+1; 0 before the first event
-	shards [recentShards]struct {
-		mu    sync.RWMutex
-		users map[string]today
-	}
+	shards [recentShards]recentShard
+}
+
+type recentShard struct {
+	mu    sync.RWMutex
+	users map[string]*today
 }
 
 type today struct {
@@ -58,10 +61,7 @@ func (r *recent) add(e *features.Event) {
 	s := &r.shards[xxh3.HashString(e.UserID)%recentShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.users == nil {
-		s.users = map[string]today{}
-	}
-	t := s.users[e.UserID]
+	t := s.of(e.UserID)
 	if e.Name == features.ProductAdded {
 		t.carts++
 	} else {
@@ -70,7 +70,19 @@ func (r *recent) add(e *features.Event) {
 			t.lastOrder = e.TS
 		}
 	}
-	s.users[e.UserID] = t
+}
+
+// of returns the counts of a user, making them; the name is cloned, as it may share a whole body's memory. mu is held.
+func (s *recentShard) of(user string) *today {
+	t := s.users[user]
+	if t == nil {
+		if s.users == nil {
+			s.users = map[string]*today{}
+		}
+		t = &today{}
+		s.users[strings.Clone(user)] = t
+	}
+	return t
 }
 
 // reset empties the table.
@@ -90,16 +102,12 @@ func (r *recent) put(day features.Day, user string, sealed today) {
 	s := &r.shards[xxh3.HashString(user)%recentShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.users == nil {
-		s.users = map[string]today{}
-	}
-	t := s.users[user]
+	t := s.of(user)
 	t.orders += sealed.orders
 	t.carts += sealed.carts
 	if sealed.lastOrder.After(t.lastOrder) {
 		t.lastOrder = sealed.lastOrder
 	}
-	s.users[user] = t
 }
 
 // recallToday adds what was sealed since the last local midnight, of the business days of the last week.
@@ -147,7 +155,10 @@ func (l *Lake) Recent(user string) (orders, carts int, lastOrder time.Time, ok b
 	}
 	s := &l.recent.shards[xxh3.HashString(user)%recentShards]
 	s.mu.RLock()
-	t, ok := s.users[user]
-	s.mu.RUnlock()
-	return t.orders, t.carts, t.lastOrder, ok
+	defer s.mu.RUnlock()
+	t := s.users[user]
+	if t == nil {
+		return 0, 0, time.Time{}, false
+	}
+	return t.orders, t.carts, t.lastOrder, true
 }

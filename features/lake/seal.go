@@ -164,6 +164,7 @@ func (l *Lake) sealLot(ctx context.Context, j *journal, upper int64) error {
 		return err
 	}
 	floor := j.ids.floor()
+	b.unique = floor <= b.first && !j.repeats
 	b.covered = func(id string, firstSeq int64) bool { return id == j.id && firstSeq >= floor }
 	var w written
 	err = l.locked(ctx, func() error {

@@ -3,15 +3,13 @@ package lake
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"time"
 
-	"github.com/duckdb/duckdb-go/v2"
 	"github.com/jmoiron/sqlx"
 	"github.com/twmb/murmur3"
 
@@ -25,26 +23,6 @@ const Buckets = 64
 // has that hash, so it is stored with every row.
 func UserBucket(user string) int32 { return int32(murmur3.StringSum32(user) % Buckets) }
 
-// columns of a segment, in file order.
-var columns = []struct{ name, kind string }{
-	{"event_id", "VARCHAR"}, {"user_id", "VARCHAR"}, {"anonymous_id", "VARCHAR"}, {"event", "VARCHAR"},
-	{"ts", "TIMESTAMP"}, {"sent_at", "TIMESTAMP"}, {"received_at", "TIMESTAMP"}, {"available_at", "TIMESTAMP"},
-	{"biz_day", "DATE"}, {"known_day", "DATE"}, {"id_day", "DATE"},
-	{"value_micros", "BIGINT"}, {"margin_micros", "BIGINT"}, {"discount_micros", "BIGINT"}, {"platform_discount_micros", "BIGINT"},
-	{"commission_micros", "BIGINT"}, {"cost_micros", "BIGINT"}, {"currency", "VARCHAR"},
-	{"order_id", "VARCHAR"}, {"product_id", "VARCHAR"}, {"category", "VARCHAR"}, {"channel", "VARCHAR"}, {"coupon_id", "VARCHAR"},
-	{"session_id", "VARCHAR"}, {"properties", "VARCHAR"}, {"ingest_seq", "BIGINT"}, {"journal_id", "VARCHAR"}, {"user_bucket", "INTEGER"},
-}
-
-// columnNames is the select list that gives a segment's columns in file order.
-var columnNames = func() string {
-	names := make([]string, len(columns))
-	for i, c := range columns {
-		names[i] = c.name
-	}
-	return strings.Join(names, ", ")
-}()
-
 // lot is what one seal or import writes: events with their sequence numbers in one journal.
 type lot struct {
 	journal     string
@@ -52,6 +30,7 @@ type lot struct {
 	events      []features.Event
 	seqs        []int64
 	covered     func(journal string, firstSeq int64) bool // segments whose ids are known not to be in the lot; nil: none
+	unique      bool                                      // no id stands in the lot twice: the door has seen them all
 }
 
 // written is the result of writing a lot.
@@ -87,14 +66,12 @@ func (l *Lake) write(ctx context.Context, b lot, also func(tx *sqlx.Tx) error) (
 		return w, err
 	}
 	defer conn.Close()
-	if err := stage(ctx, conn, b); err != nil {
-		return w, fmt.Errorf("stage events: %w", err)
-	}
-	defer conn.ExecContext(context.WithoutCancel(ctx), "DROP TABLE IF EXISTS temp.stage")
-	if w.duplicates, err = l.antiJoin(ctx, conn, b); err != nil {
+	fresh, err := l.antiJoin(ctx, conn, b)
+	if err != nil {
 		return w, fmt.Errorf("find duplicates: %w", err)
 	}
-	if w.segments, err = l.copyDays(ctx, conn, b); err != nil {
+	w.duplicates = len(b.events) - len(fresh)
+	if w.segments, err = l.copyDays(ctx, conn, b, fresh); err != nil {
 		return w, err
 	}
 	err = l.inTx(ctx, func(tx *sqlx.Tx) error {
@@ -133,72 +110,21 @@ func (l *Lake) publish(ctx context.Context, tx *sqlx.Tx, segments []Segment) err
 	return nil
 }
 
-// stage fills the connection's temporary table with the lot.
-func stage(ctx context.Context, conn *sql.Conn, b lot) error {
-	defs := make([]string, len(columns))
-	for i, c := range columns {
-		defs[i] = c.name + " " + c.kind
-	}
-	if _, err := conn.ExecContext(ctx, "CREATE OR REPLACE TEMP TABLE stage ("+strings.Join(defs, ", ")+")"); err != nil {
-		return err
-	}
-	return conn.Raw(func(raw any) error {
-		dc, ok := raw.(driver.Conn)
-		if !ok {
-			return fmt.Errorf("unexpected driver connection %T", raw)
-		}
-		a, err := duckdb.NewAppender(dc, "temp", "main", "stage")
-		if err != nil {
-			return err
-		}
-		row := make([]driver.Value, len(columns))
-		for i := range b.events {
-			fillRow(row, &b.events[i], b.seqs[i], b.journal)
-			if err := a.AppendRow(row...); err != nil {
-				return errors.Join(err, a.Close())
-			}
-		}
-		return a.Close()
-	})
-}
-
-// fillRow puts an event into the columns' order.
-func fillRow(row []driver.Value, e *features.Event, seq int64, journal string) {
-	text := func(s string) driver.Value {
-		if s == "" {
-			return nil
-		}
-		return s
-	}
-	instant := func(t time.Time) driver.Value {
-		if t.IsZero() {
-			return nil
-		}
-		return t
-	}
-	date := func(d features.Day) driver.Value { return time.Unix(int64(d)*86400, 0).UTC() }
-	amount := func(a features.Amount) driver.Value {
-		if !a.Valid {
-			return nil
-		}
-		return int64(a.Micros)
-	}
-	properties := driver.Value(nil)
-	if len(e.Properties) > 0 {
-		properties = string(e.Properties)
-	}
-	copy(row, []driver.Value{e.EventID, e.UserID, text(e.AnonymousID), e.Name,
-		e.TS, instant(e.SentAt), e.ReceivedAt, e.AvailableAt, date(e.BizDay), date(e.KnownDay), date(e.IDDay),
-		amount(e.Value), amount(e.Margin), amount(e.Discount), amount(e.PlatformDiscount), amount(e.Commission), amount(e.Cost), text(e.Currency),
-		text(e.OrderID), text(e.ProductID), text(e.Category), text(e.Channel), text(e.CouponID), text(e.SessionID), properties,
-		seq, journal, UserBucket(e.UserID)})
-}
-
-// antiJoin removes staged rows whose id is already sealed in its id_day, and rows that repeat an id within the lot.
-func (l *Lake) antiJoin(ctx context.Context, conn *sql.Conn, b lot) (removed int, err error) {
+// antiJoin returns the places of the events whose id is not sealed yet in its id_day, the first of each id within the lot.
+func (l *Lake) antiJoin(ctx context.Context, conn *sql.Conn, b lot) (fresh []int, err error) {
 	var lo, hi features.Day = b.events[0].IDDay, b.events[0].IDDay
 	for i := range b.events {
 		lo, hi = min(lo, b.events[i].IDDay), max(hi, b.events[i].IDDay)
+	}
+	again := make([]bool, len(b.events))
+	if !b.unique {
+		seen := make(map[string]struct{}, len(b.events))
+		for i := range b.events {
+			id := b.events[i].EventID
+			if _, again[i] = seen[id]; !again[i] {
+				seen[id] = struct{}{}
+			}
+		}
 	}
 	var sealed []struct {
 		Path     string `db:"path"`
@@ -207,7 +133,7 @@ func (l *Lake) antiJoin(ctx context.Context, conn *sql.Conn, b lot) (removed int
 	}
 	if err := l.db.SelectContext(ctx, &sealed, `SELECT path, journal_id, first_seq FROM segments
 		WHERE removed IS NULL AND min_id_day <= ? AND max_id_day >= ? ORDER BY path`, hi, lo); err != nil {
-		return 0, err
+		return nil, err
 	}
 	var paths []string
 	for _, g := range sealed {
@@ -215,66 +141,90 @@ func (l *Lake) antiJoin(ctx context.Context, conn *sql.Conn, b lot) (removed int
 			paths = append(paths, l.abs(g.Path))
 		}
 	}
-	count := func(query string) error {
-		r, err := conn.ExecContext(ctx, query)
-		if err != nil {
-			return err
-		}
-		n, err := r.RowsAffected()
-		removed += int(n)
-		return err
-	}
 	if len(paths) > 0 {
-		err = count(fmt.Sprintf(`DELETE FROM temp.stage WHERE event_id IN (SELECT event_id FROM read_parquet(%s) WHERE id_day BETWEEN DATE '%s' AND DATE '%s')`, list(paths), lo, hi))
+		if err := l.findSealed(ctx, conn, b, paths, lo, hi, again); err != nil {
+			return nil, err
+		}
 	}
-	if err == nil {
-		err = count(`DELETE FROM temp.stage WHERE rowid NOT IN (SELECT min(rowid) FROM temp.stage GROUP BY event_id)`)
+	fresh = make([]int, 0, len(b.events))
+	for i := range again {
+		if !again[i] {
+			fresh = append(fresh, i)
+		}
 	}
-	return removed, err
+	return fresh, nil
 }
 
-// copyDays writes the staged rows as one durable segment directory for each day, in day order.
-func (l *Lake) copyDays(ctx context.Context, conn *sql.Conn, b lot) ([]Segment, error) {
-	rows, err := conn.QueryContext(ctx, `SELECT biz_day, count(*), min(id_day), max(id_day) FROM temp.stage GROUP BY biz_day ORDER BY biz_day`)
+// findSealed marks the events whose id stands in one of the files.
+func (l *Lake) findSealed(ctx context.Context, conn *sql.Conn, b lot, paths []string, lo, hi features.Day, again []bool) error {
+	source, done := l.feeds.offer(idFeed(b))
+	defer done()
+	rows, err := conn.QueryContext(ctx, fmt.Sprintf(`SELECT s.place FROM read_parquet(%s) p JOIN %s s ON s.event_id = p.event_id
+		WHERE p.id_day BETWEEN DATE '%s' AND DATE '%s'`, list(paths), source, lo, hi))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var segments []Segment
 	for rows.Next() {
-		var day, lo, hi time.Time
-		g := Segment{FirstSeq: b.first, LastSeq: b.last, Journal: b.journal}
-		if err := rows.Scan(&day, &g.Rows, &lo, &hi); err != nil {
-			return nil, errors.Join(err, rows.Close())
+		var place int64
+		if err := rows.Scan(&place); err != nil {
+			return errors.Join(err, rows.Close())
 		}
-		g.Day, g.minIDDay, g.maxIDDay = dayOf(day), dayOf(lo), dayOf(hi)
-		segments = append(segments, g)
+		again[place] = true
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return nil, err
-	}
-	for i := range segments {
-		g := &segments[i]
+	return errors.Join(rows.Err(), rows.Close())
+}
+
+// copyDays writes the events at the given places as one durable segment directory for each day, in day order, sorted by user, time
+// and id.
+func (l *Lake) copyDays(ctx context.Context, conn *sql.Conn, b lot, places []int) ([]Segment, error) {
+	slices.SortFunc(places, func(x, y int) int {
+		p, q := &b.events[x], &b.events[y]
+		if p.BizDay != q.BizDay {
+			return int(p.BizDay) - int(q.BizDay)
+		}
+		if c := strings.Compare(p.UserID, q.UserID); c != 0 {
+			return c
+		}
+		if c := p.TS.Compare(q.TS); c != 0 {
+			return c
+		}
+		return strings.Compare(p.EventID, q.EventID)
+	})
+	var segments []Segment
+	for from := 0; from < len(places); {
+		day, to := b.events[places[from]].BizDay, from
+		g := Segment{FirstSeq: b.first, LastSeq: b.last, Journal: b.journal, Day: day}
+		g.minIDDay, g.maxIDDay = b.events[places[from]].IDDay, b.events[places[from]].IDDay
+		for ; to < len(places) && b.events[places[to]].BizDay == day; to++ {
+			id := b.events[places[to]].IDDay
+			g.minIDDay, g.maxIDDay = min(g.minIDDay, id), max(g.maxIDDay, id)
+		}
+		g.Rows = int64(to - from)
+		f := eventFeed(b, places[from:to])
+		source, done := l.feeds.offer(f)
 		name := fmt.Sprintf("seg=%s-%d-%d", b.journal, b.first, b.last)
-		source := fmt.Sprintf("temp.stage WHERE biz_day = DATE '%s'", g.Day)
-		if err := l.copySegment(ctx, conn, source, name, g); err != nil {
-			return nil, fmt.Errorf("write segment %s of %s: %w", name, g.Day, err)
+		err := l.copySegment(ctx, conn, "SELECT "+f.list()+" FROM "+source, name, &g)
+		done()
+		if err != nil {
+			return nil, fmt.Errorf("write segment %s of %s: %w", name, day, err)
 		}
+		segments = append(segments, g)
+		from = to
 	}
 	return segments, nil
 }
 
-// copySegment writes `SELECT … FROM source` as events/day=D/NAME/part.parquet, durable before it returns, and fills in the
+// copySegment writes a query's rows as events/day=D/NAME/part.parquet, durable before it returns, and fills in the
 // segment's path, bytes and checksum. A name that is taken is compared by checksum: the same bytes are what a crash before the
 // commit left; others, which the manifest may not know either, are never overwritten.
-func (l *Lake) copySegment(ctx context.Context, conn *sql.Conn, source, name string, g *Segment) error {
+func (l *Lake) copySegment(ctx context.Context, conn *sql.Conn, query, name string, g *Segment) error {
 	work, err := os.MkdirTemp(filepath.Join(l.o.Dir, "lake", "tmp"), "seg-*")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
 	file := filepath.Join(work, "part.parquet")
-	if _, err := conn.ExecContext(ctx, fmt.Sprintf(`COPY (SELECT %s FROM %s ORDER BY user_id, ts, event_id) TO %s (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)`,
-		columnNames, source, quote(file))); err != nil {
+	if _, err := conn.ExecContext(ctx, fmt.Sprintf(`COPY (%s) TO %s (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)`, query, quote(file))); err != nil {
 		return err
 	}
 	if err := errors.Join(syncFile(file), syncFile(work)); err != nil {
@@ -304,5 +254,3 @@ func (l *Lake) copySegment(ctx context.Context, conn *sql.Conn, source, name str
 		return syncFile(day)
 	}
 }
-
-func dayOf(t time.Time) features.Day { return features.Day(t.Unix() / 86400) }
