@@ -131,18 +131,20 @@ type Result struct {
 	RelLow     Num `json:"rel_low"`
 	RelHigh    Num `json:"rel_high"`
 
-	PAdjusted         Num          `json:"p_adjusted"`
-	VarianceReduction Num          `json:"variance_reduction"`
-	Method            string       `json:"method"`
-	Reason            *string      `json:"reason"`
-	Warnings          []string     `json:"warnings"`
-	Fixed             *FixedResult `json:"fixed,omitempty"` // beside gst and confseq
-	Exact             *Exact       `json:"exact,omitempty"` // for small counts
-	NonInferior       *NonInferior `json:"non_inferior,omitempty"`
-	Bayes             *Bayes       `json:"bayes,omitempty"`
-	Cap               *Num         `json:"cap,omitempty"`           // the pooled value at which the metric was cut
-	Uncapped          *FixedResult `json:"uncapped,omitempty"`      // what it would be without
-	Shrunk            *Num         `json:"shrunk_effect,omitempty"` // segments: pulled towards their common mean, for reading a forest plot
+	PAdjusted         Num               `json:"p_adjusted"`
+	VarianceReduction Num               `json:"variance_reduction"`
+	Method            string            `json:"method"`
+	Reason            *string           `json:"reason"`
+	Warnings          []string          `json:"warnings"`
+	Fixed             *FixedResult      `json:"fixed,omitempty"` // beside gst and confseq
+	Exact             *Exact            `json:"exact,omitempty"` // for small counts
+	NonInferior       *NonInferior      `json:"non_inferior,omitempty"`
+	Bayes             *Bayes            `json:"bayes,omitempty"`
+	Equivalent        *Equivalent       `json:"equivalent,omitempty"`
+	ConditionalPower  *ConditionalPower `json:"conditional_power,omitempty"` // gst, before the last look
+	Cap               *Num              `json:"cap,omitempty"`               // the pooled value at which the metric was cut
+	Uncapped          *FixedResult      `json:"uncapped,omitempty"`          // what it would be without
+	Shrunk            *Num              `json:"shrunk_effect,omitempty"`     // segments: pulled towards their common mean, for reading a forest plot
 }
 
 // FixedResult is the fixed-horizon reading of the same numbers.
@@ -170,6 +172,20 @@ type NonInferior struct {
 	PValue    Num     `json:"p_value"`
 	HarmP     Num     `json:"harm_p_value"`
 	Verdict   string  `json:"verdict"`
+}
+
+// Equivalent is the question whether a difference matters: the interval of level 1 − 2α against ± Bound. Verdict is equivalent, different or open.
+type Equivalent struct {
+	Bound   Num    `json:"bound"`
+	Low     Num    `json:"low"`
+	High    Num    `json:"high"`
+	Verdict string `json:"verdict"`
+}
+
+// ConditionalPower is the chance that the test ends significant: if the effect seen so far goes on, and if the planned one is true.
+type ConditionalPower struct {
+	Trend   Num `json:"trend"`
+	Planned Num `json:"planned"`
 }
 
 // Bayes is the view for talk: chance that the variant is better, and expected loss per unit if it is shipped and if it is not.
@@ -252,7 +268,7 @@ func (j judge) fill(r *Result, p stats.Pair, err error) {
 		r.Reason = &code
 	case ConfSeq:
 		n := float64(p.T.N + p.C.N)
-		crit, pv = j.seq.Multiplier(n), j.seq.P(p.T0(), n)
+		crit, pv = j.seq.StudentMultiplier(n, p.DF), j.seq.StudentP(p.T0(), n, p.DF)
 	}
 	if j.method != Fixed {
 		r.Fixed = &FixedResult{SE: r.SE, PValue: Num(stats.StudentTwoSided(p.T0(), p.DF)), EffectLow: Num(p.Effect() - fixed*p.SE()), EffectHigh: Num(p.Effect() + fixed*p.SE())}

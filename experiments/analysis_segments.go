@@ -8,6 +8,57 @@ import (
 	"perennial/experiments/stats"
 )
 
+// segment adds results for every value of a column, Holm-adjusted inside the dimension, and the test of different effects.
+func (a *tableAnalysis) segment(out *Analysis, dimension string) {
+	labels := a.t.Labels[dimension]
+	seen := map[string]bool{}
+	for _, l := range labels {
+		if l != "" {
+			seen[l] = true
+		}
+	}
+	values := make([]string, 0, len(seen))
+	for l := range seen {
+		values = append(values, l)
+	}
+	sortSegments(values)
+	how := a.plan.Adjust
+	if how == "" {
+		how = "holm"
+	}
+	var tests []*Heterogeneity
+	for mi, m := range a.plan.Metrics {
+		from := len(out.Results)
+		for _, l := range values {
+			keep := make([]bool, len(labels))
+			for r := range labels {
+				keep[r] = labels[r] == l
+			}
+			for v := 1; v < len(a.names); v++ {
+				out.Results = append(out.Results, a.result(mi, v, &Segment{dimension, l}, keep))
+			}
+		}
+		var family []*Result
+		for i := from; i < len(out.Results); i++ {
+			family = append(family, &out.Results[i])
+		}
+		adjustP(family, how)
+		for v := 1; v < len(a.names); v++ {
+			if h := heterogeneity(m.Column, a.names[v], dimension, family); h != nil {
+				tests = append(tests, h)
+			}
+		}
+	}
+	p := make([]float64, len(tests))
+	for i, h := range tests {
+		p[i] = float64(h.PValue)
+	}
+	for i, adjusted := range stats.Holm(p) {
+		tests[i].PAdjusted = Num(adjusted)
+		out.Heterogeneity = append(out.Heterogeneity, *tests[i])
+	}
+}
+
 // sortSegments sorts numbers by value (deciles) and other names by bytes.
 func sortSegments(values []string) {
 	sort.Slice(values, func(i, j int) bool {

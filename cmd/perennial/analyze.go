@@ -17,13 +17,14 @@ type analyzeCmd struct {
 	File      string   `arg:"" optional:"" help:"CSV, TSV, NDJSON or Parquet, also .gz or .zst; one row per unit, or see --unit." placeholder:"FILE"`
 	Variant   string   `help:"Column that names the variant." placeholder:"COL"`
 	Control   string   `help:"Value of the variant column to compare against." placeholder:"NAME"`
-	Metric    []string `help:"COL:KIND[,OPT…]; KIND proportion, mean, ratio:DENOM, quantile:0.9; OPT covariate=COL, cap=p99.9, cluster=COL, lower, margin=0.02. Repeatable." sep:"none" placeholder:"COL:KIND"`
+	Metric    []string `help:"COL:KIND[,OPT…]; KIND proportion, mean, ratio:DENOM, quantile:0.9; OPT covariate=COL, strata=COL, cap=p99.9, cluster=COL, lower, margin=0.02, equivalence=0.02. Repeatable." sep:"none" placeholder:"COL:KIND"`
 	Unit      string   `help:"Column of the unit id; rows of one unit are summed (any, for a proportion)." placeholder:"COL"`
 	Split     string   `help:"Planned shares; default equal." placeholder:"A=0.5,B=0.5"`
 	Alpha     float64  `help:"Two-sided level." default:"0.05"`
 	Inference string   `help:"fixed, gst (planned looks) or confseq (any number of looks)." default:"fixed"`
 	Looks     int      `help:"Planned looks, equally spaced (gst)." placeholder:"N"`
 	Look      int      `help:"This look (gst)." placeholder:"K"`
+	MDE       float64  `name:"mde" help:"Relative effect that the test was planned for; adds the chance to still find it (gst)." placeholder:"SHARE"`
 	Tuning    float64  `help:"Units at which a confidence sequence is narrowest, chosen before the data." default:"5000"`
 	Segment   []string `help:"Also analyse by this column, Holm-adjusted. Repeatable." sep:"none" placeholder:"COL"`
 	Adjust    string   `help:"Adjust p over all variants and metrics: holm, bh or none." placeholder:"HOW"`
@@ -86,7 +87,7 @@ func writeJSON(w io.Writer, doc any) error {
 
 // plan turns flags into a plan; faults name the flag.
 func (c *analyzeCmd) plan() (experiments.TablePlan, error) {
-	p := experiments.TablePlan{Control: c.Control, Alpha: c.Alpha, Inference: c.Inference, Looks: c.Looks, Look: c.Look, Tuning: c.Tuning, Segments: c.Segment, Adjust: c.Adjust}
+	p := experiments.TablePlan{Control: c.Control, Alpha: c.Alpha, Inference: c.Inference, Looks: c.Looks, Look: c.Look, Tuning: c.Tuning, MDE: c.MDE, Segments: c.Segment, Adjust: c.Adjust}
 	var faults []experiments.Fault
 	fault := func(field, format string, args ...any) {
 		faults = append(faults, experiments.Fault{Field: field, Reason: fmt.Sprintf(format, args...)})
@@ -170,11 +171,8 @@ func parseMetric(text string) (experiments.TableMetric, error) {
 			return m, err
 		}
 	}
-	if m.Kind == experiments.KindQuantile && (len(m.Covariates) > 0 || m.Cluster != "") {
-		return m, errors.New("a quantile takes no covariate and no cluster")
-	}
-	if m.Cluster != "" && len(m.Covariates) > 0 {
-		return m, errors.New("cluster and covariate do not go together")
+	if m.Kind == experiments.KindQuantile && (len(m.Covariates) > 0 || m.Strata != "") {
+		return m, errors.New("a quantile takes no covariate and no strata")
 	}
 	return m, nil
 }
@@ -187,6 +185,10 @@ func metricOption(m *experiments.TableMetric, option string) error {
 			return errors.New("covariate= names no column")
 		}
 		m.Covariates = append(m.Covariates, value)
+	case "strata":
+		if m.Strata = value; value == "" {
+			return errors.New("strata= names no column")
+		}
 	case "cluster":
 		if m.Cluster = value; value == "" {
 			return errors.New("cluster= names no column")
@@ -203,14 +205,18 @@ func metricOption(m *experiments.TableMetric, option string) error {
 			return errors.New("cap is for a mean")
 		}
 		m.CapQuantile = q / 100
-	case "margin":
+	case "margin", "equivalence":
 		v, err := strconv.ParseFloat(value, 64)
 		if err != nil || !(v > 0 && v < 1) {
-			return fmt.Errorf("margin %q is not within 0..1", value)
+			return fmt.Errorf("%s %q is not within 0..1", name, value)
 		}
-		m.Margin = v
+		if name == "margin" {
+			m.Margin = v
+		} else {
+			m.Equivalence = v
+		}
 	default:
-		return fmt.Errorf("option %q is none of covariate=COL, cap=p99.9, cluster=COL, lower, margin=0.02", option)
+		return fmt.Errorf("option %q is none of covariate=COL, strata=COL, cap=p99.9, cluster=COL, lower, margin=0.02, equivalence=0.02", option)
 	}
 	return nil
 }

@@ -92,6 +92,7 @@ type tableBuilder struct {
 	variant    []string
 	numbers    [][]float64
 	texts      [][]string
+	traits     map[string]*trait
 }
 
 func newTableBuilder(c tableColumns) *tableBuilder {
@@ -121,13 +122,37 @@ func newTableBuilder(c tableColumns) *tableBuilder {
 			add(&b.numeric, z)
 		}
 		add(&b.labels, m.Cluster)
+		add(&b.labels, m.Strata)
 		b.proportion[m.Column] = b.proportion[m.Column] || m.Kind == experiments.KindProportion
 	}
 	for _, s := range c.plan.Segments {
 		add(&b.labels, s)
 	}
+	b.traits = traits(c.plan.Metrics)
 	b.numbers, b.texts, b.missing = make([][]float64, len(b.numeric)), make([][]string, len(b.labels)), make([]int64, len(b.numeric))
 	return b
+}
+
+// traits are the columns that are covariates and nothing else: what is known of a unit before the test.
+func traits(metrics []experiments.TableMetric) map[string]*trait {
+	known := map[string]*trait{}
+	for _, m := range metrics {
+		for _, z := range m.Covariates {
+			known[z] = &trait{}
+		}
+	}
+	for _, m := range metrics {
+		delete(known, m.Column)
+		delete(known, m.Denominator)
+	}
+	return known
+}
+
+// trait is a covariate's value in the first row of each unit. Where every row of a unit repeats it, it is the unit's value: a sum would count the
+// unit's rows, which are made during the test and may be the treatment's own doing. Where rows differ it is summed like a metric.
+type trait struct {
+	first  []float64
+	varies bool
 }
 
 // add takes one row; an error rejects it and names the column.
@@ -160,6 +185,9 @@ func (b *tableBuilder) add(cells []cell) error {
 	b.twoArms = append(b.twoArms, false)
 	for i, v := range values {
 		b.numbers[i] = append(b.numbers[i], v)
+		if t := b.traits[b.numeric[i]]; t != nil {
+			t.first = append(t.first, v)
+		}
 		if v != v {
 			b.missing[i]++
 		}
@@ -176,6 +204,14 @@ func (b *tableBuilder) join(row int, variant string, values []float64, cells []c
 		b.twoArms[row] = true
 	}
 	for i, v := range values {
+		if t := b.traits[b.numeric[i]]; t != nil {
+			switch first := &t.first[row]; {
+			case *first != *first:
+				*first = v
+			case v == v && v != *first:
+				t.varies = true
+			}
+		}
 		old := &b.numbers[i][row]
 		switch {
 		case v != v:
@@ -206,7 +242,11 @@ func (b *tableBuilder) table() (*experiments.Table, int64) {
 		}
 	}
 	for i, name := range b.numeric {
-		t.Numbers[name] = pickRows(b.numbers[i], keep)
+		column := b.numbers[i]
+		if trait := b.traits[name]; trait != nil && !trait.varies {
+			column = trait.first
+		}
+		t.Numbers[name] = pickRows(column, keep)
 	}
 	for i, name := range b.labels {
 		t.Labels[name] = pickRows(b.texts[i], keep)

@@ -204,7 +204,7 @@ func TestParseMetricAndSplit(t *testing.T) {
 	if err != nil || s[`满100减20, "限时"`] != 2 || s["对照"] != 1 {
 		t.Errorf("parseSplit = %v, %v", s, err)
 	}
-	for _, bad := range []string{"a", "a:mean:3", "a:mean,cap=5", "a:mean,margin=2", "a:ratio", "a:quantile:0.5,covariate=x", ":mean"} {
+	for _, bad := range []string{"a", "a:mean:3", "a:mean,cap=5", "a:mean,margin=2", "a:ratio", "a:quantile:0.5,covariate=x", "a:quantile:0.5,strata=x", "a:mean,strata=", "a:mean,equivalence=7", ":mean"} {
 		if _, err := parseMetric(bad); err == nil {
 			t.Errorf("parseMetric(%q) passes", bad)
 		}
@@ -226,5 +226,34 @@ func TestPowerAndSimulateCommands(t *testing.T) {
 	}
 	if code, _, _ := call(t, "simulate", "--world", "moon"); code != 2 {
 		t.Errorf("simulate --world moon = exit %d, want 2", code)
+	}
+}
+
+// A covariate that every row of a unit repeats is the unit's own value; summed, it would count rows, which the treatment may have made.
+func TestAnalyzeCovariateOfEvents(t *testing.T) {
+	var events, units strings.Builder
+	fmt.Fprintln(&events, "user,arm,value,before")
+	fmt.Fprintln(&units, "user,arm,value,before")
+	for i := range 300 {
+		arm, before, sum := []string{"A", "B"}[i%2], i*37%101, 0
+		for k := range 1 + i%2 + i%3 { // the treated make more rows
+			value := before/4 + (i*13+k*7)%11
+			sum += value
+			fmt.Fprintf(&events, "u%d,%s,%d,%d\n", i, arm, value, before)
+		}
+		fmt.Fprintf(&units, "u%d,%s,%d,%d\n", i, arm, sum, before)
+	}
+	results := map[string]experiments.Result{}
+	for name, text := range map[string]string{"events": events.String(), "units": units.String()} {
+		path := filepath.Join(t.TempDir(), name+".csv")
+		write(t, path, text)
+		var doc experiments.Analysis
+		if err := json.Unmarshal([]byte(must(t, "analyze", path, "--unit", "user", "--variant", "arm", "--control", "A", "--metric", "value:mean,covariate=before", "--json")), &doc); err != nil {
+			t.Fatal(err)
+		}
+		results[name] = doc.Results[0]
+	}
+	if e, u := results["events"], results["units"]; e.Effect != u.Effect || e.SE != u.SE || u.VarianceReduction <= 0 {
+		t.Errorf("per event %v ± %v, per unit %v ± %v", e.Effect, e.SE, u.Effect, u.SE)
 	}
 }

@@ -31,20 +31,56 @@ func (s Sequence) P(z, n float64) float64 {
 	return math.Min(1, math.Exp(0.5*math.Log1p(r)-r*z*z/(2*(r+1))))
 }
 
-// OneSidedMultiplier is Multiplier for a lower (or upper) limit alone, at level Alpha (eq. 134 of the paper's appendix: the normal
-// mixture on the half line costs ln 2 less than two-sided at 2α).
-func (s Sequence) OneSidedMultiplier(n float64) float64 {
-	two := Sequence{Alpha: math.Min(2*s.Alpha, 0.999), Tuning: s.Tuning}
-	r := n * two.rho2()
-	return math.Sqrt((r + 1) / r * 2 * math.Log1p(math.Exp(0.5*math.Log1p(r)-math.Log(2*s.Alpha))))
+// StudentMultiplier is Multiplier for a statistic whose variance was estimated with df degrees of freedom: the same mixture over Student's t
+// instead of the normal (Lindon, Ham, Tingley & Bojinov, arXiv 2210.08589, "Anytime-Valid Linear Models"), exact for normal units however few
+// and Multiplier itself for many. It is infinite where no statistic of so few degrees of freedom can be evidence at this level.
+func (s Sequence) StudentMultiplier(n, df float64) float64 {
+	r := n * s.rho2()
+	if df > 1e7 {
+		return s.Multiplier(n)
+	}
+	// (1 + x/(r+1)) / (1 + x) = q with x = t²/df
+	q := math.Exp((math.Log(s.Alpha) - 0.5*math.Log1p(r)) * 2 / (df + 1))
+	if q*(r+1) <= 1 {
+		return math.Inf(1)
+	}
+	return math.Sqrt(df * (1 - q) / (q - 1/(r+1)))
 }
 
-// OneSidedP returns the p-value, valid at every look, of z standard errors above the null: the level at which OneSidedMultiplier, with the
-// tuning of this sequence's own level, is z. It is 1 for z <= 0.
-func (s Sequence) OneSidedP(z, n float64) float64 {
-	if z <= 0 {
-		return 1
+// StudentP is the p-value, valid at every look, that belongs to StudentMultiplier.
+func (s Sequence) StudentP(t, n, df float64) float64 {
+	r := n * s.rho2()
+	if df > 1e7 {
+		return s.P(t, n)
 	}
+	x := t * t / df
+	return math.Min(1, math.Exp(0.5*math.Log1p(r)+(df+1)/2*(math.Log1p(x/(r+1))-math.Log1p(x))))
+}
+
+// OneSidedP returns the p-value, valid at every look, of z standard errors above the null: 1/e with the mixture over the half line
+// e = 2/√(nρ²+1)·exp(ρ²z²n/(2(nρ²+1)))·Φ(z·√(nρ²/(nρ²+1))) (Howard, Ramdas, McAuliffe & Sekhon 2021, Annals of Statistics 49, prop. 6), with ρ² tuned for 2α.
+func (s Sequence) OneSidedP(z, n float64) float64 {
+	return math.Min(1, math.Exp(-s.oneSided(z, n)))
+}
+
+// oneSided is the logarithm of the one-sided mixture martingale.
+func (s Sequence) oneSided(z, n float64) float64 {
 	r := n * Sequence{Alpha: math.Min(2*s.Alpha, 0.999), Tuning: s.Tuning}.rho2()
-	return math.Min(1, math.Sqrt(r+1)/(2*math.Expm1(z*z*r/(2*(r+1)))))
+	return math.Ln2 - 0.5*math.Log1p(r) + r*z*z/(2*(r+1)) + math.Log(NormalCDF(z*math.Sqrt(r/(r+1))))
+}
+
+// OneSidedMultiplier is Multiplier for a lower (or upper) limit alone, at level Alpha: the z whose OneSidedP is Alpha.
+func (s Sequence) OneSidedMultiplier(n float64) float64 {
+	lo, hi := 0.0, 1.0
+	for s.oneSided(hi, n) < -math.Log(s.Alpha) {
+		hi *= 2
+	}
+	for range 100 {
+		if mid := (lo + hi) / 2; s.oneSided(mid, n) < -math.Log(s.Alpha) {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return (lo + hi) / 2
 }

@@ -86,6 +86,24 @@ func Quantile(sorted []float64, q float64) (Estimate, error) {
 	return Estimate{int64(n), QuantileOf(sorted, q), sd * sd * (n - 1) / n, n - 1}, nil
 }
 
+// ClusterFactor returns by how much the variance of the q-quantile is larger because units come in clusters: the ratio-of-means variance of the
+// share at or below it, over the binomial one (Deng, Knoblich & Lu 2018, section 4.2), and the degrees of freedom. below[g] of the
+// size[g] units of cluster g lie at or below the quantile. ErrTooFew for fewer than two clusters.
+func ClusterFactor(below, size []float64) (factor, df float64, err error) {
+	e, err := Ratio(MomentsOf(below, size))
+	if err != nil {
+		return 0, 0, err
+	}
+	n := 0.0
+	for _, s := range size {
+		n += s
+	}
+	if !(e.Mean > 0 && e.Mean < 1) {
+		return 0, 0, ErrTooFew
+	}
+	return e.Var / (e.Mean * (1 - e.Mean) / n), e.DF, nil
+}
+
 // Pair is two arms compared: Effect is T.Mean − C.Mean and Cov the covariance of the two estimates (not 0 only after adjustment).
 type Pair struct {
 	T, C Estimate
