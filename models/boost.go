@@ -4,24 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
 
-	"perennial/models/eval"
 	"perennial/models/gbdt"
 )
 
-// boost is gradient boosting behind Model. Its number of trees is found by folds over users, its probabilities go through Platt's line
+// boost is gradient boosting behind Model. Its number of trees is found by folds over users, its probabilities go through a calibrator
 // fitted on the same left-out users, and its reasons are exact Shapley values on the raw score.
 type boost struct {
 	learner string
 	trees   *gbdt.Model
-	p       boostParams
+	p       calibrator
 	held    []float64 // after a fit: predictions of the training rows by models that had not seen their users
-}
-
-type boostParams struct {
-	Intercept float64 `json:"intercept"` // of Platt's line, for a probability
-	Slope     float64 `json:"slope"`
 }
 
 // boostFolds is how many groups of users are left out in turn to find the number of trees.
@@ -88,13 +81,15 @@ func fitBoost(ctx context.Context, s *stacked, seed uint64, objective gbdt.Objec
 	if err != nil {
 		return nil, err
 	}
-	b := &boost{learner: "gbdt", trees: m, p: boostParams{Slope: 1}}
+	b := &boost{learner: "gbdt", trees: m, p: calibrator{Slope: 1}}
 	if objective == gbdt.Logistic {
-		if a, slope, ok := eval.Platt(held, s.y, s.w); ok && slope > 0.5 && slope < 2 {
-			b.p.Intercept, b.p.Slope = a, slope
-		}
+		b.p = newCalibrator(held, s.y, s.w, s.groups, seed)
 		for i, z := range held {
-			held[i] = eval.Sigmoid(b.p.Intercept + b.p.Slope*z)
+			held[i] = b.p.probability(z)
+		}
+	} else {
+		for i, z := range held {
+			held[i] = objective.Output(z)
 		}
 	}
 	b.held = held
@@ -134,7 +129,7 @@ func (m *boost) Predict(f *Frame, dst []float64) error {
 		return err
 	}
 	for i, z := range dst {
-		dst[i] = eval.Sigmoid(m.p.Intercept + m.p.Slope*z)
+		dst[i] = m.p.probability(z)
 	}
 	return nil
 }
@@ -202,7 +197,7 @@ func readBoost(h header, sections map[string][]byte, _ int) (Model, error) {
 	if err := decodeJSON(sections["params"], &m.p); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrArtifact, err)
 	}
-	if !finite([]float64{m.p.Intercept, m.p.Slope}) || math.Abs(m.p.Slope) > 1e6 {
+	if !m.p.sound() {
 		return nil, fmt.Errorf("%w: numbers", ErrArtifact)
 	}
 	var err error
@@ -219,5 +214,5 @@ func Imported(raw []byte) (Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &boost{learner: "imported", trees: trees, p: boostParams{Slope: 1}}, nil
+	return &boost{learner: "imported", trees: trees, p: calibrator{Slope: 1}}, nil
 }

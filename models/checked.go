@@ -17,14 +17,18 @@ type checkRows struct {
 	Names  []string     `json:"names"`
 	Values [][]*float64 `json:"values"` // by feature; null where missing
 	Want   []float64    `json:"want"`
+	Trust  *trust       `json:"trust,omitempty"`
 }
 
 // checkTolerance is relative: another processor may fuse a multiply and an add.
 const checkTolerance = 1e-9
 
-// newChecked keeps at most eight rows of a frame, evenly spaced.
-func newChecked(m Model, f *Frame) (*checked, error) {
+// newChecked keeps at most eight rows of a frame, evenly spaced, and how far the model may be believed.
+func newChecked(m Model, f *Frame, t trust) (*checked, error) {
 	c := &checked{Model: m, rows: checkRows{Names: f.Names, Values: make([][]*float64, len(f.Names))}}
+	if t.Rows > 0 {
+		c.rows.Trust = &t
+	}
 	step := max(1, len(f.Users)/8)
 	for i := 0; i < len(f.Users) && len(c.rows.Want) < 8; i += step {
 		for j := range f.Names {
@@ -69,7 +73,7 @@ func readChecked(_ header, sections map[string][]byte, depth int) (Model, error)
 	if err := decodeJSON(sections["rows"], &c.rows); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrArtifact, err)
 	}
-	if len(c.rows.Values) != len(c.rows.Names) || len(c.rows.Want) > 1000 {
+	if len(c.rows.Values) != len(c.rows.Names) || len(c.rows.Want) > 1000 || c.rows.Trust != nil && (c.rows.Trust.Rows < 0 || !(c.rows.Trust.Shift >= 0 && c.rows.Trust.Shift <= 1)) {
 		return nil, fmt.Errorf("%w: check rows", ErrArtifact)
 	}
 	for _, col := range c.rows.Values {

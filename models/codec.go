@@ -128,6 +128,7 @@ func readers() map[string]reader {
 		"btyd":     readBuyTillDie,
 		"twostage": readTwoStage,
 		"mean":     readMean,
+		"tweedie":  readTweedie,
 		"checked":  readChecked,
 	}
 }

@@ -33,7 +33,8 @@ func lineup(plan TrainPlan) []candidate {
 			{name: "linear-two-stage", cost: 1, fit: linear},
 			{name: "gbdt-two-stage", cost: 3, fit: boosted},
 			{name: "mean", cost: 2, fit: newMean("mean", LTV, linear, boosted), parts: [2]string{"linear-two-stage", "gbdt-two-stage"}},
-			{name: "golearn-forest", cost: 4, fit: newTwoStage("golearn-forest", newForest, newRidge)},
+			{name: "gbdt-tweedie", cost: 4, fit: newTweedie},
+			{name: "golearn-forest", cost: 5, fit: newTwoStage("golearn-forest", newForest, newRidge)},
 			{name: "mbgnbd", cost: 2, fit: newBuyTillDie("mbgnbd", plan, true)},
 		}
 	}

@@ -57,6 +57,8 @@ type TrainPlan struct {
 	TimeUnit    string    // BTYD
 	Of          string    // ltv: revenue or margin
 	Backtest    *Backtest // of a refit
+	Incumbent   string    // the champion's learner: another one is chosen only when it surely ranks better on the test cut
+	Manual      bool      // with an incumbent: never choose another, only say what would have been chosen
 }
 
 // Card is the model card of CONTRACT §4.
@@ -79,6 +81,10 @@ type Card struct {
 	Calibration []CalibrationBin              `json:"calibration"`
 	Parameters  json.RawMessage               `json:"parameters"`
 	Importance  []Importance                  `json:"importance,omitempty"`
+	Segments    map[string]map[string]float64 `json:"segments,omitempty"` // the judgement within stages, recency and thirds of past revenue
+	Gain        []float64                     `json:"gain,omitempty"`     // share of the target held by the best 5 %, 10 %, … of the test users
+	Profit      []float64                     `json:"profit,omitempty"`   // churn: what contacting them earns a user when all contacted together break even
+	Contest     *Verdict                      `json:"contest,omitempty"`  // of a night: the best learner against the champion's
 	Backtest    *Backtest                     `json:"backtest,omitempty"` // of a refit: where its learner was judged
 	Notes       []string                      `json:"notes,omitempty"`
 }
@@ -87,6 +93,7 @@ type Card struct {
 type Backtest struct {
 	Version  string              `json:"version"`
 	TestAsOf string              `json:"test_as_of"`
+	Users    int                 `json:"users,omitempty"`
 	Metrics  map[string]*float64 `json:"metrics"`
 }
 
@@ -124,8 +131,14 @@ type Score struct {
 	User                 string
 	Stage                string
 	ChurnRisk            float64 // NaN when no model
+	ChurnLow, ChurnHigh  float64 // 90 % interval of the share who leave among users scored alike; NaN where nobody was judged
 	ChurnDecile          int     // 0 when no model
+	ChurnPercentile      float64 // share of users whose risk is no higher; NaN when no model
+	ChurnStagePercentile float64 // the same within her stage
+	Band                 string  // low, medium or high churn risk, by percentile; "" when no model
 	LTV, LTVLow, LTVHigh float64
 	LTVDecile            int
+	LTVPercentile        float64
+	LTVStagePercentile   float64
 	Reasons              []Reason
 }

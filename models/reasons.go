@@ -22,13 +22,15 @@ func Explain(m Model, f *Frame, k int, target Target) ([][]Reason, error) {
 	if !ok {
 		return nil, errNoReasons
 	}
+	known := make([]word, len(f.Names))
 	family := make([]int, len(f.Names))
 	number := map[string]int{}
 	for j, name := range f.Names {
-		g, ok := number[familyOf(name)]
+		known[j] = describe(name)
+		g, ok := number[known[j].family]
 		if !ok {
 			g = len(number)
-			number[familyOf(name)] = g
+			number[known[j].family] = g
 		}
 		family[j] = g
 	}
@@ -40,14 +42,14 @@ func Explain(m Model, f *Frame, k int, target Target) ([][]Reason, error) {
 			return nil, err
 		}
 		for i := range part.Users {
-			out = append(out, top(part, i, moved[i*len(f.Names):(i+1)*len(f.Names)], family, len(number), k, target))
+			out = append(out, top(part, i, moved[i*len(f.Names):(i+1)*len(f.Names)], known, family, len(number), k, target))
 		}
 	}
 	return out, nil
 }
 
 // top picks the k families that moved a row most.
-func top(f *Frame, i int, moved []float64, family []int, families, k int, target Target) []Reason {
+func top(f *Frame, i int, moved []float64, known []word, family []int, families, k int, target Target) []Reason {
 	total := make([]float64, families)
 	for j, v := range moved {
 		total[family[j]] += v
@@ -69,7 +71,7 @@ func top(f *Frame, i int, moved []float64, family []int, families, k int, target
 			}
 		}
 		if best >= 0 {
-			reasons = append(reasons, reason(f.Names[best], f.Values[best][i], total[g] > 0, target))
+			reasons = append(reasons, reason(f.Names[best], known[best], f.Values[best][i], total[g] > 0, target))
 		}
 	}
 	return reasons
@@ -121,11 +123,8 @@ func describe(name string) word {
 	return word{name, name, name}
 }
 
-func familyOf(name string) string { return describe(name).family }
-
 // reason puts one feature into words.
-func reason(name string, value float64, up bool, target Target) Reason {
-	w := describe(name)
+func reason(name string, w word, value float64, up bool, target Target) Reason {
 	r := Reason{Feature: name, Direction: "down", Value: value}
 	zh, en := "拉低", "lowers"
 	if up {

@@ -8,8 +8,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
+
+	"perennial/models/eval"
 )
 
 // Train fits the line-up on the train cuts, judges every candidate and the naive rules on the test cut, and picks one: the simplest whose
@@ -125,6 +128,23 @@ func (t *trial) truth() truth {
 	return truth{t.rows.y, t.rows.frame().column("recency_days")}
 }
 
+// trust says on how many users the chosen learner was judged and how far its calibration was off; a refit has it from its judgement.
+func (t *trial) trust(chosen *judged) trust {
+	v := trust{Rows: len(chosen.p)}
+	switch b := t.plan.Backtest; {
+	case t.plan.Target != Churn:
+		return trust{}
+	case t.plan.Test != nil:
+		v.Shift = chosen.marks["ece"]
+	case b != nil && b.Metrics["ece"] != nil:
+		v = trust{Rows: b.Users, Shift: *b.Metrics["ece"]}
+	}
+	if math.IsNaN(v.Shift) {
+		v.Shift = 0
+	}
+	return v
+}
+
 // judge fits a candidate and predicts the test cut, or every train row by folds without its user when there is no test cut.
 func (t *trial) judge(ctx context.Context, c candidate, known truth) (*judged, error) {
 	j := &judged{candidate: c}
@@ -175,12 +195,41 @@ func (t *trial) choose() *judged {
 	return chosen
 }
 
+// keep keeps the incumbent unless the chosen learner surely ranks better than it, the candidates that were looked at counted.
+func (t *trial) keep(chosen *judged) (*judged, *Verdict, error) {
+	if t.plan.Incumbent == "" || t.plan.Test == nil || chosen.name == t.plan.Incumbent {
+		return chosen, nil, nil
+	}
+	at := slices.IndexFunc(t.tried, func(j *judged) bool { return j.name == t.plan.Incumbent })
+	if at < 0 {
+		t.notes = append(t.notes, fmt.Sprintf("the champion's learner %s could not be fitted, so %s takes its place", t.plan.Incumbent, chosen.name))
+		return chosen, nil, nil
+	}
+	v, err := contest(t.plan.Target, chosen.p, t.tried[at].p, t.plan.Test, t.plan.Seed, len(t.tried)-1)
+	if err != nil {
+		return nil, nil, err
+	}
+	v.Against = t.plan.Incumbent
+	if v.Promote && t.plan.Manual {
+		v.Promote, v.Reason = false, v.Reason+"; promotion is by hand here"
+	}
+	if v.Promote {
+		t.notes = append(t.notes, fmt.Sprintf("%s takes the place of %s: %s", chosen.name, t.plan.Incumbent, v.Reason))
+		return chosen, &v, nil
+	}
+	t.notes = append(t.notes, fmt.Sprintf("%s stays; %s was better by what chance may give: %s", t.plan.Incumbent, chosen.name, v.Reason))
+	return t.tried[at], &v, nil
+}
+
 // finish writes the card and the artifact of the chosen model.
 func (t *trial) finish() (*Trained, error) {
-	chosen := t.choose()
+	chosen, verdict, err := t.keep(t.choose())
+	if err != nil {
+		return nil, err
+	}
 	p := t.plan
 	card := Card{Schema: "perennial.card/1", Target: p.Target, Learner: chosen.name, Of: p.Of, HorizonDays: p.HorizonDays, RowsTrain: len(t.rows.y),
-		Metrics: map[string]*float64{}, Baselines: map[string]map[string]float64{}, Candidates: map[string]map[string]float64{}, Calibration: []CalibrationBin{}, Backtest: p.Backtest, Notes: t.notes}
+		Metrics: map[string]*float64{}, Baselines: map[string]map[string]float64{}, Candidates: map[string]map[string]float64{}, Calibration: []CalibrationBin{}, Backtest: p.Backtest, Contest: verdict, Notes: t.notes}
 	for _, c := range p.Train {
 		card.TrainAsOf = append(card.TrainAsOf, c.AsOf)
 	}
@@ -199,6 +248,15 @@ func (t *trial) finish() (*Trained, error) {
 			coverage(r, &p.Test.Frame, known.y, card.Metrics)
 		}
 		card.Calibration = calibration(chosen.p, known.y)
+		card.Segments = segments(p.Target, chosen.p, known.y, &p.Test.Frame)
+		order := eval.Rank(chosen.p)
+		card.Gain = order.Gain(known.y, 20)
+		if p.Target == Churn {
+			card.Profit = order.Profit(known.y, mean1(known.y), 20)
+		}
+		if !finite(card.Gain) {
+			card.Gain = nil // nobody bought, or nobody left
+		}
 		card.Notes = append(card.Notes, remarks(p.Target, chosen, t.rules)...)
 	}
 	if c, ok := chosen.model.(contributor); ok {
@@ -208,7 +266,7 @@ func (t *trial) finish() (*Trained, error) {
 	if d, ok := chosen.model.(interface{ parameters() json.RawMessage }); ok {
 		card.Parameters = d.parameters()
 	}
-	kept, err := newChecked(chosen.model, &p.Train[len(p.Train)-1].Frame)
+	kept, err := newChecked(chosen.model, &p.Train[len(p.Train)-1].Frame, t.trust(chosen))
 	if err != nil {
 		return nil, err
 	}

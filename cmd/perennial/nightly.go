@@ -393,7 +393,7 @@ func (n *night) refit(ctx context.Context, p models.TrainPlan, at []features.Day
 			return nil, err
 		}
 		p.Learner = t.Card.Learner
-		p.Backtest = &models.Backtest{Version: t.Card.Version, TestAsOf: t.Card.TestAsOf, Metrics: t.Card.Metrics}
+		p.Backtest = &models.Backtest{Version: t.Card.Version, TestAsOf: t.Card.TestAsOf, Users: t.Card.RowsTest, Metrics: t.Card.Metrics}
 	}
 	t, err := models.Train(ctx, p)
 	if err != nil {

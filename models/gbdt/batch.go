@@ -100,7 +100,7 @@ func (m *Model) Predict(columns [][]float64, dst []float64) error {
 	}
 	m.raw(columns, dst)
 	for i, s := range dst {
-		dst[i] = m.Params.Objective.output(s)
+		dst[i] = m.Params.Objective.Output(s)
 	}
 	return nil
 }

@@ -95,7 +95,7 @@ func (m *Model) PredictRow(row []float64) float64 {
 		}
 		s += t.values[at]
 	}
-	return m.Params.Objective.output(s)
+	return m.Params.Objective.Output(s)
 }
 
 // atCells is at for the first copy of a row's bins.

@@ -101,8 +101,8 @@ func (p *Params) start(d *Data) float64 {
 	return mean
 }
 
-// output turns a raw score into a prediction.
-func (o Objective) output(s float64) float64 {
+// Output turns a raw score into a prediction.
+func (o Objective) Output(s float64) float64 {
 	switch o {
 	case Logistic:
 		return sigmoid(s)
