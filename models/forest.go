@@ -121,6 +121,15 @@ func (m *forest) importance() map[string]float64 {
 
 func (m *forest) features() []string { return m.trees.Names }
 
+// parameters are the rules of a readable tree; a forest has none that anybody reads.
+func (m *forest) parameters() json.RawMessage {
+	if len(m.trees.Trees) != 1 {
+		return nil
+	}
+	raw, _ := json.Marshal(map[string]any{"rules": m.trees.Rules()}) // finite numbers and texts: it cannot fail
+	return raw
+}
+
 func (m *forest) Save() ([]byte, error) {
 	params, err := json.Marshal(forestParams{m.trees.Names, m.trees.Fill, m.intercept, m.slope})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"perennial/models/eval"
@@ -154,4 +155,26 @@ func FuzzUnmarshal(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Every row meets the conditions of one rule alone, and that rule's share is its prediction.
+func TestRulesAreTheTree(t *testing.T) {
+	f := &golearn.Forest{Names: []string{"recency", "spend"}, Fill: []float64{-1, -1}, Trees: [][]golearn.Node{{
+		{Feature: 0, Left: 1, Right: 2, Threshold: 30, P: 0.5}, {Feature: 1, Left: 3, Right: 4, Threshold: 0, P: 0.3}, {Feature: -1, P: 0.9},
+		{Feature: -1, P: 0.6}, {Feature: 0, Left: 5, Right: 6, Threshold: 10, P: 0.2}, {Feature: -1, P: 0.1}, {Feature: -1, P: 0.25}}}}
+	want := []golearn.Rule{
+		{If: []string{"recency > 30"}, P: 0.9},
+		{If: []string{"recency ≤ 30 or missing", "spend ≤ 0 or missing"}, P: 0.6},
+		{If: []string{"10 < recency ≤ 30", "spend > 0"}, P: 0.25},
+		{If: []string{"recency ≤ 10 or missing", "spend > 0"}, P: 0.1},
+	}
+	got := f.Rules()
+	if len(got) != len(want) {
+		t.Fatalf("%d rules, want %d: %v", len(got), len(want), got)
+	}
+	for i := range want {
+		if got[i].P != want[i].P || !slices.Equal(got[i].If, want[i].If) {
+			t.Errorf("rule %d = %v, want %v", i, got[i], want[i])
+		}
+	}
 }
