@@ -206,13 +206,3 @@ func readBoost(h header, sections map[string][]byte, _ int) (Model, error) {
 	}
 	return m, nil
 }
-
-// Imported wraps a model that LightGBM or XGBoost saved, so that it is served, explained and registered like our own. Its features must
-// have the names of the catalog; its predictions are taken as they are, so it should be calibrated where it was trained.
-func Imported(raw []byte) (Model, error) {
-	trees, err := gbdt.Import(raw)
-	if err != nil {
-		return nil, err
-	}
-	return &boost{learner: "imported", trees: trees, p: calibrator{Slope: 1}}, nil
-}

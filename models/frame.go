@@ -38,6 +38,31 @@ func (f *Frame) Slice(lo, hi int) *Frame {
 	return s
 }
 
+// rows returns some rows of the frame, sharing its memory when they follow each other.
+func (f *Frame) rows(at []int32) *Frame {
+	first, last := int(at[0]), int(at[len(at)-1])
+	if last-first+1 == len(at) {
+		return f.Slice(first, last+1)
+	}
+	s := &Frame{AsOf: f.AsOf, Users: make([]string, len(at)), Names: f.Names, Values: make([][]float64, len(f.Values))}
+	for k, i := range at {
+		s.Users[k] = f.Users[i]
+	}
+	for j, col := range f.Values {
+		s.Values[j] = make([]float64, len(at))
+		for k, i := range at {
+			s.Values[j][k] = col[i]
+		}
+	}
+	if f.Stage != nil {
+		s.Stage = make([]string, len(at))
+		for k, i := range at {
+			s.Stage[k] = f.Stage[i]
+		}
+	}
+	return s
+}
+
 // check refuses a frame whose parts do not fit.
 func (f *Frame) check() error {
 	if len(f.Values) != len(f.Names) {

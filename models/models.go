@@ -128,6 +128,7 @@ type Ranger interface {
 
 // Score is one user's row of a score snapshot.
 type Score struct {
+	Row                  int // in the frame
 	User                 string
 	Stage                string
 	ChurnRisk            float64 // NaN when no model

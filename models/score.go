@@ -25,23 +25,28 @@ const (
 // ScoreFrame applies a churn and an LTV model (either may be nil) to every user of a frame; see ScoreAll.
 func ScoreFrame(f *Frame, churn, ltv Model) ([]Score, error) {
 	all := make([]Score, 0, len(f.Users))
-	err := ScoreAll(f, churn, ltv, func(part []Score) error {
+	err := ScoreAll(f, churn, ltv, ScoreOptions{}, func(part []Score) error {
 		all = append(all, part...)
 		return nil
 	})
 	return all, err
 }
 
+// ScoreOptions say which rows are made; ranks and deciles are always those of all users.
+type ScoreOptions struct {
+	From int                    // the rows before this one are there already
+	Keep func(user string) bool // nil keeps everybody
+}
+
 // ScoreAll applies a churn and an LTV model (either may be nil) to every user of a frame and hands the scores to emit in parts, in the
 // frame's order, so that a million users need no memory for a million explanations. Deciles are tenths of the frame by rank, 10 the
 // highest, equal scores in the frame's order; ltv is never negative and its interval is widened to hold it. Reasons are the churn model's,
 // or the LTV model's when there is no churn model. The scores do not depend on how many processors there are.
-func ScoreAll(f *Frame, churn, ltv Model, emit func(part []Score) error) error {
+func ScoreAll(f *Frame, churn, ltv Model, o ScoreOptions, emit func(part []Score) error) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	n := len(f.Users)
-	if n == 0 {
+	if len(f.Users) == 0 {
 		return nil
 	}
 	risk, err := newRanked(f, churn, Churn)
@@ -56,13 +61,19 @@ func ScoreAll(f *Frame, churn, ltv Model, emit func(part []Score) error) error {
 	if model == nil {
 		model, target = ltv, LTV
 	}
-	workers := runtime.GOMAXPROCS(0)
+	rows := make([]int32, 0, max(0, len(f.Users)-o.From))
+	for i := o.From; i < len(f.Users); i++ {
+		if o.Keep == nil || o.Keep(f.Users[i]) {
+			rows = append(rows, int32(i))
+		}
+	}
+	n, workers := len(rows), runtime.GOMAXPROCS(0)
 	parts, errs := make([][]Score, workers), make([]error, workers)
 	for lo := 0; lo < n; lo += workers * explainRows {
 		var wait sync.WaitGroup
 		for k := range workers {
 			from, to := min(lo+k*explainRows, n), min(lo+(k+1)*explainRows, n)
-			wait.Go(func() { parts[k], errs[k] = scorePart(f, from, to, risk, value, churn, ltv, model, target) })
+			wait.Go(func() { parts[k], errs[k] = scorePart(f, rows[from:to], risk, value, churn, ltv, model, target) })
 		}
 		wait.Wait()
 		for k, part := range parts {
@@ -80,27 +91,27 @@ func ScoreAll(f *Frame, churn, ltv Model, emit func(part []Score) error) error {
 	return nil
 }
 
-// scorePart makes the score rows of users from … to−1.
-func scorePart(f *Frame, from, to int, risk, value *ranked, churn, ltv, model Model, target Target) ([]Score, error) {
-	if from >= to {
+// scorePart makes the score rows of some users.
+func scorePart(f *Frame, rows []int32, risk, value *ranked, churn, ltv, model Model, target Target) ([]Score, error) {
+	if len(rows) == 0 {
 		return nil, nil
 	}
 	nan := math.NaN()
-	part := f.Slice(from, to)
-	scores := make([]Score, to-from)
+	part := f.rows(rows)
+	scores := make([]Score, len(rows))
 	for i, u := range part.Users {
-		s := Score{User: u, ChurnRisk: nan, ChurnLow: nan, ChurnHigh: nan, ChurnPercentile: nan, ChurnStagePercentile: nan,
+		s := Score{Row: int(rows[i]), User: u, ChurnRisk: nan, ChurnLow: nan, ChurnHigh: nan, ChurnPercentile: nan, ChurnStagePercentile: nan,
 			LTV: nan, LTVLow: nan, LTVHigh: nan, LTVPercentile: nan, LTVStagePercentile: nan, Reasons: []Reason{}}
 		if part.Stage != nil {
 			s.Stage = part.Stage[i]
 		}
-		if row := from + i; risk != nil {
+		if row := int(rows[i]); risk != nil {
 			s.ChurnRisk = min(max(risk.values[row], probabilityMargin), 1-probabilityMargin)
 			s.ChurnLow, s.ChurnHigh = trustOf(churn).interval(s.ChurnRisk)
 			s.ChurnDecile, s.ChurnPercentile, s.ChurnStagePercentile = risk.decile(row), risk.percentile(row), risk.stage[row]
 			s.Band = band(s.ChurnPercentile)
 		}
-		if row := from + i; value != nil {
+		if row := int(rows[i]); value != nil {
 			s.LTV = value.values[row]
 			s.LTVLow, s.LTVHigh = s.LTV, s.LTV
 			s.LTVDecile, s.LTVPercentile, s.LTVStagePercentile = value.decile(row), value.percentile(row), value.stage[row]

@@ -26,6 +26,7 @@ type Config struct {
 	RefundMaturityDays int       `koanf:"refund_maturity_days"` // default 15
 	Clock              time.Time `koanf:"clock"`                // fixed "now" for demos and simulations (RFC 3339); default the wall clock
 	CORSOrigins        []string  `koanf:"cors_origins"`         // default ["*"]
+	Promotion          string    `koanf:"promotion"`            // auto (default): a model that surely ranks better becomes champion; manual: a person decides
 	Memory             string    `koanf:"memory"`               // DuckDB's budget, such as "2GB"; default 1GB
 	Database           string    `koanf:"database"`             // PostgreSQL URL of the control store; default SQLite in the data directory
 	PseudonymKey       string    `koanf:"pseudonym_key"`        // HMAC key; user ids are stored as pseudonyms when set
@@ -57,7 +58,7 @@ func configPath(named, data string) string {
 func loadConfig(path string) (Config, error) {
 	k := koanf.New(".")
 	defaults := map[string]any{"timezone": "UTC", "currency": "CNY", "margin_rate": 0.3, "refund_maturity_days": 15, "clock": "",
-		"cors_origins": []string{"*"}, "memory": "1GB", "database": "", "pseudonym_key": "", "unit_key": "", "unleash_url": "", "unleash_token": ""}
+		"cors_origins": []string{"*"}, "promotion": "auto", "memory": "1GB", "database": "", "pseudonym_key": "", "unit_key": "", "unleash_url": "", "unleash_token": ""}
 	if err := k.Load(confmap.Provider(defaults, "."), nil); err != nil {
 		return Config{}, err
 	}
@@ -93,7 +94,7 @@ func loadConfig(path string) (Config, error) {
 		return Config{}, err
 	}
 	c := Config{Timezone: k.String("timezone"), Currency: k.String("currency"), MarginRate: k.Float64("margin_rate"),
-		RefundMaturityDays: k.Int("refund_maturity_days"), CORSOrigins: k.Strings("cors_origins"), Memory: k.String("memory"),
+		RefundMaturityDays: k.Int("refund_maturity_days"), CORSOrigins: k.Strings("cors_origins"), Promotion: k.String("promotion"), Memory: k.String("memory"),
 		Database: k.String("database"), PseudonymKey: k.String("pseudonym_key"), UnitKey: k.String("unit_key"), UnleashURL: k.String("unleash_url"), UnleashToken: k.String("unleash_token")}
 	return c.check(k.Get("clock"))
 }
@@ -106,6 +107,9 @@ func (c Config) check(clock any) (Config, error) {
 	}
 	if len(c.Currency) != 3 || strings.ToUpper(c.Currency) != c.Currency {
 		return c, usagef("config: currency: %q is not an ISO 4217 code", c.Currency)
+	}
+	if c.Promotion != "auto" && c.Promotion != "manual" {
+		return c, usagef("config: promotion: %q is neither auto nor manual", c.Promotion)
 	}
 	if c.MarginRate < 0 || c.MarginRate > 1 {
 		return c, usagef("config: margin_rate: %v is not within 0..1", c.MarginRate)

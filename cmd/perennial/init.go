@@ -23,6 +23,9 @@ margin_rate: 0.3
 # How many days after an outcome window refunds are still waited for.
 refund_maturity_days: 15
 
+# Who makes a new learner the champion: auto (the night does when it surely ranks better) or manual (a person does: perennial model promote).
+promotion: auto
+
 # Browser origins that may call OFREP, /api/frontend and the Segment routes.
 cors_origins: ["*"]
 

@@ -33,6 +33,9 @@ type cli struct {
 	Features   featuresCmd   `cmd:"" help:"Build the features of every user as of a date."`
 	Train      trainCmd      `cmd:"" help:"Fit a model, judge it out of time, register it."`
 	Score      scoreCmd      `cmd:"" help:"Score every user as of a date."`
+	Why        whyCmd        `cmd:"" help:"Why a user's score moved: her features, or the model."`
+	Changes    changesCmd    `cmd:"" help:"Who changed band or stage between nights."`
+	Model      modelCmd      `cmd:"" help:"The registry: list, show, promote, roll back, shadow, import."`
 	Nightly    nightlyCmd    `cmd:"" help:"The whole night: seal, tiles, features, train, score, publish, experiments."`
 	Analyze    analyzeCmd    `cmd:"" help:"Significance for any A/B table; needs no server."`
 	Power      powerCmd      `cmd:"" help:"Sample size, smallest detectable effect, days."`

@@ -12,10 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"perennial/features"
 	"perennial/features/lake"
-	"perennial/features/warehouse"
-	"perennial/models"
 )
 
 // nightSteps are the steps of a night in their order (CONTRACT §4).
@@ -98,18 +95,23 @@ func (c nightlyCmd) Run(ctx context.Context, a *App) error {
 	return err
 }
 
-// lockNight lets one night run per data directory; the lock goes with the process.
+// lockNight lets one night run per data directory.
 func lockNight(data string) (unlock func(), err error) {
+	return lockData(data, "nightly.lock", "nightly: another night is at work on this data directory; wait for it to end")
+}
+
+// lockData takes a lock of the data directory or errs at once with why; the lock goes with the process.
+func lockData(data, name, why string) (unlock func(), err error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(data, "nightly.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(filepath.Join(data, name), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("nightly: %w", err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
-		return nil, errors.New("nightly: another night is at work on this data directory; wait for it to end")
+		return nil, errors.New(why)
 	}
 	return func() { f.Close() }, nil
 }
@@ -120,9 +122,9 @@ type night struct {
 	cmd     nightlyCmd
 	horizon int
 	digest  string
-	known   int64 // events known before the cut
-	built   lake.Run
-	ready   bool // the scores are published
+	known   int64    // events known before the cut
+	made    lake.Run // the scores
+	ready   bool     // the scores are published
 	report  nightReport
 }
 
@@ -239,174 +241,6 @@ func (n *night) features(ctx context.Context) (bool, int64, error) {
 	return !there || n.again("features"), int64(len(n.table.Users)), nil
 }
 
-// minCutUsers is the fewest users of a cut that a night learns from.
-const minCutUsers = 200
-
-// anchors returns the two cuts of the night's models: the first of the newest month whose label window, refunds included, is over at the
-// night's cut, and one horizon before it. Models change once a month; scores change every night with the features.
-func (n *night) anchors() (first, second features.Day) {
-	last := n.asOf - features.Day(n.horizon) - n.maturity()
-	y, m, _ := last.Date()
-	second = features.Day(time.Date(y, m, 1, 0, 0, 0, 0, time.UTC).Unix() / 86400)
-	return second - features.Day(n.horizon), second
-}
-
-// train makes sure that the month's models are registered and chooses what to score with: a model that a person promoted and that has
-// learned nothing after the cut, else the month's refit. A shop that is too young for labels has none, and its columns stay null.
-func (n *night) train(ctx context.Context) (bool, int64, error) {
-	did, rows := false, int64(0)
-	for _, target := range []models.Target{models.Churn, models.LTV} {
-		if pinned, err := n.pinned(ctx, target); err != nil {
-			return did, rows, err
-		} else if pinned {
-			continue
-		}
-		version, trained, count, err := n.month(ctx, target)
-		if err != nil {
-			return did, rows, fmt.Errorf("%s: %w", target, err)
-		}
-		did, rows = did || trained, rows+count
-		if version == "" {
-			continue
-		}
-		if err := n.choose(ctx, target, version); err != nil {
-			return did, rows, err
-		}
-	}
-	n.report.ChurnModel, n.report.LTVModel = n.version(models.Churn), n.version(models.LTV)
-	return did, rows, nil
-}
-
-// pinned chooses a champion that a person promoted.
-func (n *night) pinned(ctx context.Context, target models.Target) (bool, error) {
-	kings, err := champions(ctx, n.l)
-	if err != nil || kings[string(target)].By != "promotion" {
-		return false, err
-	}
-	all, err := registeredModels(ctx, n.l)
-	if err != nil {
-		return false, err
-	}
-	r, ok := all[kings[string(target)].Version]
-	if !ok || r.Lineage.KnownUntil > n.asOf.String() {
-		return false, nil
-	}
-	return true, n.choose(ctx, target, r.Card.Version)
-}
-
-// month returns the version of the month's refit, training it when it is not registered yet. An empty version says that there is nothing
-// to learn from.
-func (n *night) month(ctx context.Context, target models.Target) (version string, did bool, rows int64, err error) {
-	first, second := n.anchors()
-	notAfter := second + features.Day(n.horizon) + n.maturity()
-	at := []features.Day{}
-	plan := []string{string(target), n.cmd.Horizon, n.e.CatalogHash(), strings.Join(models.Learners(target), " ")}
-	for _, d := range []features.Day{first, second, notAfter} {
-		digest, known, err := n.e.Digest(ctx, n.snap, d)
-		if err != nil {
-			return "", false, 0, err
-		}
-		if plan = append(plan, d.String(), digest); known > 0 && d != notAfter {
-			at = append(at, d)
-		}
-	}
-	key := strings.Join(plan, "\n")
-	all, err := registeredModels(ctx, n.l)
-	if err != nil {
-		return "", false, 0, err
-	}
-	for v, r := range all {
-		if r.Lineage.Plan == key && !n.again("train") {
-			return v, false, int64(r.Card.RowsTrain), nil
-		}
-	}
-	cuts, of, err := n.cuts(ctx, target, at, n.horizon, notAfter)
-	var young *warehouse.ImmatureError
-	if errors.As(err, &young) {
-		return n.young(ctx, target, young.Error())
-	}
-	if err != nil {
-		return "", false, 0, err
-	}
-	cuts = slices.DeleteFunc(cuts, func(l *models.Labelled) bool { return len(l.Users) < minCutUsers })
-	if len(cuts) == 0 || cuts[len(cuts)-1].AsOf != second.String() {
-		return n.young(ctx, target, fmt.Sprintf("fewer than %d users had ordered by %s", minCutUsers, second))
-	}
-	at = []features.Day{first, second}[2-len(cuts):]
-	t, err := n.refit(ctx, models.TrainPlan{Target: target, HorizonDays: n.horizon, Train: cuts, Seed: 1, Of: of, TimeUnit: "week"}, at, notAfter, key)
-	if err != nil {
-		if ctx.Err() != nil {
-			return "", false, 0, ctx.Err()
-		}
-		return n.young(ctx, target, err.Error())
-	}
-	return t.Card.Version, true, int64(t.Card.RowsTrain), nil
-}
-
-// young serves a shop without labels: a buy-till-you-die model of the history before the cut, fitted again every night until a month has
-// matured. Where even that does not fit, the columns stay null.
-func (n *night) young(ctx context.Context, target models.Target, why string) (version string, did bool, rows int64, err error) {
-	n.say("nightly: no labels for %s yet: %s", target, why)
-	key := strings.Join([]string{"young", string(target), n.cmd.Horizon, n.asOf.String(), n.meta.Catalog, n.digest}, "\n")
-	all, err := registeredModels(ctx, n.l)
-	if err != nil {
-		return "", false, 0, err
-	}
-	for v, r := range all {
-		if r.Lineage.Plan == key && !n.again("train") {
-			return v, false, int64(r.Card.RowsTrain), nil
-		}
-	}
-	if len(n.table.Users) < minCutUsers {
-		n.say("nightly: no %s model: %d users are fewer than %d", target, len(n.table.Users), minCutUsers)
-		return "", false, 0, nil
-	}
-	plan := models.TrainPlan{Target: target, HorizonDays: n.horizon, Seed: 1, TimeUnit: "week"}
-	if target == models.LTV {
-		plan.Of = "revenue"
-	}
-	t, err := models.TrainUnlabelled(ctx, plan, frameOf(n.table))
-	if err != nil {
-		n.say("nightly: no %s model: %v", target, err)
-		return "", false, 0, ctx.Err()
-	}
-	from := lineage{KnownUntil: n.asOf.String(), Catalog: n.meta.Catalog, Digests: map[string]string{n.asOf.String(): n.digest}, Seed: 1, By: "night", Plan: key}
-	return t.Card.Version, true, int64(t.Card.RowsTrain), saveModel(ctx, n.a, n.l, t, from)
-}
-
-// refit judges the line-up on the later cut, registers that model with its honest metrics, and fits the winner again on both cuts: the
-// refit is what the night scores with, and its card points to the judgement instead of claiming it.
-func (n *night) refit(ctx context.Context, p models.TrainPlan, at []features.Day, notAfter features.Day, key string) (*models.Trained, error) {
-	if len(p.Train) == 2 {
-		judge := p
-		judge.Train, judge.Test = p.Train[:1], p.Train[1]
-		t, err := models.Train(ctx, judge)
-		if err != nil {
-			return nil, err
-		}
-		from, err := n.lineage(ctx, p.Target, at[:1], n.horizon, notAfter)
-		if err != nil {
-			return nil, err
-		}
-		from.Seed, from.By = p.Seed, "night"
-		if err := saveModel(ctx, n.a, n.l, t, from); err != nil {
-			return nil, err
-		}
-		p.Learner = t.Card.Learner
-		p.Backtest = &models.Backtest{Version: t.Card.Version, TestAsOf: t.Card.TestAsOf, Users: t.Card.RowsTest, Metrics: t.Card.Metrics}
-	}
-	t, err := models.Train(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	from, err := n.lineage(ctx, p.Target, at, n.horizon, notAfter)
-	if err != nil {
-		return nil, err
-	}
-	from.Seed, from.By, from.Plan = p.Seed, "night", key
-	return t, saveModel(ctx, n.a, n.l, t, from)
-}
-
 // scoreAll scores every user into a private directory, unless these facts were scored with these models before.
 func (n *night) scoreAll(ctx context.Context) (bool, int64, error) {
 	rows := int64(len(n.table.Users))
@@ -419,7 +253,7 @@ func (n *night) scoreAll(ctx context.Context) (bool, int64, error) {
 		n.ready = true
 		return false, rows, nil
 	}
-	n.built, err = n.build(ctx)
+	n.made, err = n.build(ctx, n.again("score"))
 	return true, rows, err
 }
 
@@ -427,7 +261,7 @@ func (n *night) scoreAll(ctx context.Context) (bool, int64, error) {
 func (n *night) publish(ctx context.Context) (bool, int64, error) {
 	rows := int64(len(n.table.Users))
 	if !n.ready {
-		if _, err := n.l.Publish(ctx, n.built); err != nil {
+		if _, err := n.l.Publish(ctx, n.made); err != nil {
 			return false, rows, err
 		}
 	}

@@ -234,8 +234,8 @@ func TestAnchors(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := &night{scoring: scoring{bench: &bench{a: &App{}}, asOf: asOf}, horizon: 60}
-		if first, second := n.anchors(); first.String() != test.first || second.String() != test.second {
-			t.Errorf("anchors of %s = %s, %s, want %s, %s", test.asOf, first, second, test.first, test.second)
+		if second := n.anchor(); second.String() != test.second || (second-60).String() != test.first {
+			t.Errorf("anchor of %s = %s, want %s", test.asOf, second, test.second)
 		}
 	}
 }

@@ -31,6 +31,7 @@ type lineage struct {
 	Seed       uint64            `json:"seed"`
 	By         string            `json:"by"` // train or night
 	Plan       string            `json:"plan,omitempty"`
+	Why        string            `json:"why,omitempty"` // of a night's refit: month or drift
 }
 
 // champion is the document of a lake record of kind "champion", whose key is the target.
@@ -162,9 +163,15 @@ func modelCards(ctx context.Context, l *lake.Lake) ([]models.Card, error) {
 	if err != nil {
 		return nil, err
 	}
+	named, err := aliases(ctx, l)
+	if err != nil {
+		return nil, err
+	}
 	cards := make([]models.Card, 0, len(all))
 	for _, r := range all {
-		r.Card.Role = roleOf(r.Card, kings)
+		if r.Card.Role = roleOf(r.Card, kings); r.Card.Role == "challenger" && named[string(r.Card.Target)+"/shadow"].Version == r.Card.Version {
+			r.Card.Role = "shadow"
+		}
 		cards = append(cards, r.Card)
 	}
 	slices.SortFunc(cards, func(a, b models.Card) int {

@@ -6,11 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"math"
-	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,7 +15,6 @@ import (
 	"perennial/features/lake"
 	"perennial/features/warehouse"
 	"perennial/models"
-	"perennial/models/eval"
 )
 
 type scoreCmd struct {
@@ -71,7 +66,7 @@ func (c scoreCmd) Run(ctx context.Context, a *App) error {
 		return err
 	}
 	if !found {
-		if run, err = s.build(ctx); err == nil {
+		if run, err = s.build(ctx, false); err == nil {
 			run, err = b.l.Publish(ctx, run)
 		}
 		if err != nil {
@@ -117,7 +112,9 @@ type scoring struct {
 	*bench
 	asOf       features.Day
 	churn, ltv *chosen
+	shadows    map[models.Target]*chosen // score beside, serve nobody
 	table      *features.Table
+	built      lake.Run          // the features
 	meta       warehouse.RunMeta // of the features
 }
 
@@ -135,6 +132,23 @@ func (s *scoring) choose(ctx context.Context, target models.Target, version stri
 	} else {
 		s.ltv = &c
 	}
+	return s.chooseShadow(ctx, target)
+}
+
+// chooseShadow picks the target's shadow, which must not know the cut's future: comparing it with the champion would mean nothing.
+func (s *scoring) chooseShadow(ctx context.Context, target models.Target) error {
+	version, err := aliasOf(ctx, s.l, target, "shadow")
+	if err != nil || version == "" {
+		return err
+	}
+	c, ok, err := chooseModel(ctx, s.l, target, version, s.asOf)
+	if err != nil || !ok || c.Hindsight {
+		return err
+	}
+	if s.shadows == nil {
+		s.shadows = map[models.Target]*chosen{}
+	}
+	s.shadows[target] = &c
 	return nil
 }
 
@@ -159,163 +173,23 @@ func (s *scoring) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.table = table
+	s.table, s.built = table, run
 	return json.Unmarshal(run.Meta, &s.meta)
 }
 
 // scoreVersion is a function of the cut, the catalog, the models and the events known before the cut (engineering rule 6).
 func (s *scoring) scoreVersion() string {
-	sum := sha256.Sum256([]byte(strings.Join([]string{s.asOf.String(), s.meta.Catalog, s.version(models.Churn), s.version(models.LTV), s.meta.Digest}, "\n")))
+	of := []string{s.asOf.String(), s.meta.Catalog, s.version(models.Churn), s.version(models.LTV), s.meta.Digest}
+	for _, target := range []models.Target{models.Churn, models.LTV} {
+		if c := s.shadows[target]; c != nil {
+			of = append(of, "shadow "+c.Card.Version)
+		}
+	}
+	sum := sha256.Sum256([]byte(strings.Join(of, "\n")))
 	return fmt.Sprintf("scores-%s-%s", s.asOf, hex.EncodeToString(sum[:4]))
 }
 
 // find returns the run when it is published already.
 func (s *scoring) find(ctx context.Context) (lake.Run, bool, error) {
 	return s.l.FindRun(ctx, "scores", s.asOf, s.scoreVersion())
-}
-
-// build scores every user into a private directory that Publish makes visible.
-func (s *scoring) build(ctx context.Context) (run lake.Run, err error) {
-	scores, err := s.score()
-	if err != nil {
-		return run, err
-	}
-	version := s.scoreVersion()
-	table := s.scoreTable(scores, func(string) bool { return true })
-	dir, err := s.l.NewRunDir("scores", s.asOf)
-	if err != nil {
-		return run, err
-	}
-	defer func() {
-		if err != nil {
-			os.RemoveAll(dir)
-			err = fmt.Errorf("score as of %s: %w", s.asOf, err)
-		}
-	}()
-	extra, err := json.Marshal(s.extra())
-	if err != nil {
-		return run, err
-	}
-	meta, err := json.Marshal(warehouse.RunMeta{AsOf: s.asOf.String(), Version: version, Rows: len(s.table.Users), Digest: s.meta.Digest, Catalog: s.meta.Catalog, Extra: extra})
-	if err != nil {
-		return run, err
-	}
-	for name, t := range map[string]*features.Table{"scores.parquet": table, "features.parquet": s.table} {
-		if err := s.e.WriteTable(ctx, t, filepath.Join(dir, name)); err != nil {
-			return run, err
-		}
-	}
-	if err := os.WriteFile(filepath.Join(dir, "run.json"), append(meta, '\n'), 0o644); err != nil {
-		return run, err
-	}
-	return lake.Run{Kind: "scores", AsOf: s.asOf, Version: version, Dir: dir, Meta: meta}, nil
-}
-
-// scoreExtra is what run.json says beyond the common fields.
-type scoreExtra struct {
-	ChurnModel string             `json:"churn_model,omitempty"`
-	LTVModel   string             `json:"ltv_model,omitempty"`
-	Hindsight  bool               `json:"hindsight"`
-	Drift      map[string]float64 `json:"drift,omitempty"` // population stability index of features that have left their training range
-}
-
-// extra notes which features have drifted and says so once.
-func (s *scoring) extra() scoreExtra {
-	x := scoreExtra{ChurnModel: s.version(models.Churn), LTVModel: s.version(models.LTV), Hindsight: s.hindsight(), Drift: map[string]float64{}}
-	frame := frameOf(s.table)
-	for _, c := range []*chosen{s.churn, s.ltv} {
-		if c == nil {
-			continue
-		}
-		for name, psi := range driftOf(s.a, c.registered, frame) {
-			if psi >= eval.PSIWarn {
-				x.Drift[name] = psi
-			}
-		}
-	}
-	var alarms []string
-	for _, name := range slices.Sorted(maps.Keys(x.Drift)) {
-		if x.Drift[name] >= eval.PSIAlarm {
-			alarms = append(alarms, fmt.Sprintf("%s %.2f", name, x.Drift[name]))
-		}
-	}
-	if len(alarms) > 0 {
-		s.say("score: features beyond their training range (population stability index): %s; train again or look at the input", strings.Join(alarms, ", "))
-	}
-	return x
-}
-
-// score applies the models to every user.
-func (s *scoring) score() ([]models.Score, error) {
-	var churn, ltv models.Model
-	var err error
-	if s.churn != nil {
-		if churn, err = loadModel(s.a, s.churn.registered); err != nil {
-			return nil, err
-		}
-	}
-	if s.ltv != nil {
-		if ltv, err = loadModel(s.a, s.ltv.registered); err != nil {
-			return nil, err
-		}
-	}
-	return models.ScoreFrame(frameOf(s.table), churn, ltv)
-}
-
-// scoreTable has the columns of CONTRACT §4 for the users that keep accepts.
-func (s *scoring) scoreTable(scores []models.Score, keep func(user string) bool) *features.Table {
-	t := &features.Table{AsOf: s.asOf}
-	stage, reasons, version, churnModel, ltvModel := []string{}, []string{}, []string{}, []string{}, []string{}
-	names := []string{"churn_risk", "churn_decile", "ltv", "ltv_low", "ltv_high", "ltv_decile"}
-	numbers := make([][]float64, len(names))
-	for j := range numbers {
-		numbers[j] = []float64{}
-	}
-	id := s.scoreVersion()
-	for _, r := range scores {
-		if !keep(r.User) {
-			continue
-		}
-		t.Users = append(t.Users, r.User)
-		stage = append(stage, r.Stage)
-		for j, v := range []float64{r.ChurnRisk, decile(r.ChurnDecile), r.LTV, r.LTVLow, r.LTVHigh, decile(r.LTVDecile)} {
-			numbers[j] = append(numbers[j], v)
-		}
-		text, _ := json.Marshal(r.Reasons) // strings only: it cannot fail
-		reasons = append(reasons, string(text))
-		version = append(version, id)
-		churnModel, ltvModel = append(churnModel, s.version(models.Churn)), append(ltvModel, s.version(models.LTV))
-	}
-	t.Columns = append(t.Columns, features.Column{Name: "stage", Texts: stage})
-	for j, name := range names {
-		t.Columns = append(t.Columns, features.Column{Name: name, Numbers: numbers[j], Integer: strings.HasSuffix(name, "decile")})
-	}
-	t.Columns = append(t.Columns, features.Column{Name: "reasons", Texts: reasons}, features.Column{Name: "score_version", Texts: version},
-		features.Column{Name: "churn_model", Texts: churnModel}, features.Column{Name: "ltv_model", Texts: ltvModel})
-	return t
-}
-
-// decile is null where there is no model.
-func decile(d int) float64 {
-	if d == 0 {
-		return math.NaN()
-	}
-	return float64(d)
-}
-
-// writeShard writes the users of one shard. Deciles are those of all users, so the shards together are the unsharded run.
-func (s *scoring) writeShard(ctx context.Context, out string, part, of int) error {
-	scores, err := s.score()
-	if err != nil {
-		return err
-	}
-	t := s.scoreTable(scores, func(user string) bool { return int(lake.UserBucket(user))%of == part })
-	if err := s.e.WriteTable(ctx, t, out); err != nil {
-		return err
-	}
-	s.say("score: shard %d of %d has %d of %d users, version %s", part, of, len(t.Users), len(s.table.Users), s.scoreVersion())
-	if s.a.JSON {
-		return json.NewEncoder(s.a.Out).Encode(map[string]any{"as_of": s.asOf.String(), "score_version": s.scoreVersion(), "rows": len(t.Users), "shard": fmt.Sprintf("%d/%d", part, of), "out": out})
-	}
-	return nil
 }

@@ -124,8 +124,14 @@ func (b *bench) contest(ctx context.Context, t *models.Trained, test *models.Lab
 	if err != nil {
 		return "not compared with " + now.Version + ": " + err.Error(), nil
 	}
-	if v.Promote {
+	switch {
+	case v.Promote && b.a.Config.Promotion == "manual":
+		v.Reason += "; promotion is by hand here: `perennial model promote " + string(t.Card.Target) + " " + t.Card.Version + "`"
+		err = setAlias(ctx, b.l, t.Card.Target, "challenger", t.Card.Version, "train", v.Reason)
+	case v.Promote:
 		err = crown(ctx, b.l, t.Card.Target, t.Card.Version, "train", v.Reason)
+	default:
+		err = setAlias(ctx, b.l, t.Card.Target, "challenger", t.Card.Version, "train", v.Reason)
 	}
 	return v.Reason + ", champion before: " + now.Version, err
 }
