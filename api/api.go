@@ -47,7 +47,9 @@ type Options struct {
 	Holdout func(ctx context.Context, key, from, until string, points int) (any, error)  // what everything was worth against a holdout
 	Models  func(ctx context.Context) (any, error)                                       // model cards
 	Promote func(ctx context.Context, target, version, by string) (any, error)
-	Runs    func(ctx context.Context) (any, error) // published score runs
+	Runs    func(ctx context.Context) (any, error)                                  // published score runs
+	Why     func(ctx context.Context, user, target, from, to string) (any, error)   // why a user's score moved
+	Changes func(ctx context.Context, since, cursor string, limit int) (any, error) // who changed band or stage
 	Nightly func(ctx context.Context, asOf string) (any, error)
 	Rescore func(ctx context.Context) error // loads the published scores again, after an erasure has rewritten them
 	UnitKey []byte                          // when set, questions with a frontend key must carry the HMAC-SHA256 of their unit

@@ -19,6 +19,8 @@ var stageOrder = []string{"prospect", "new", "active", "loyal", "declining", "la
 
 // scoreColumns are the columns of a profile that are scores; every other one is a feature.
 var scoreColumns = map[string]bool{"churn_risk": true, "churn_decile": true, "ltv": true, "ltv_low": true, "ltv_high": true, "ltv_decile": true,
+	"churn_low": true, "churn_high": true, "churn_percentile": true, "churn_stage_percentile": true, "ltv_percentile": true, "ltv_stage_percentile": true, "band": true,
+	"churn_risk_shadow": true, "ltv_shadow": true,
 	"reasons": true, "score_version": true, "churn_model": true, "ltv_model": true, "stage": true, "as_of": true, "user_id": true}
 
 // unscored is the answer before the first night.
@@ -61,6 +63,13 @@ type ScoreRow struct {
 	LTVLow      *float64        `json:"ltv_low"`
 	LTVHigh     *float64        `json:"ltv_high"`
 	LTVDecile   *float64        `json:"ltv_decile"`
+	Band        string          `json:"band" doc:"low, medium or high churn risk, by percentile; empty without a churn model"`
+	ChurnLow    *float64        `json:"churn_low" doc:"90 % interval of the share who leave among users scored alike"`
+	ChurnHigh   *float64        `json:"churn_high"`
+	ChurnRank   *float64        `json:"churn_percentile" doc:"Share of users whose risk is no higher"`
+	ChurnStage  *float64        `json:"churn_stage_percentile" doc:"The same within her stage"`
+	LTVRank     *float64        `json:"ltv_percentile"`
+	LTVStage    *float64        `json:"ltv_stage_percentile"`
 	Reasons     json.RawMessage `json:"reasons"`
 	RecencyDays *float64        `json:"recency_days"`
 	OrdersAll   *float64        `json:"orders_all"`
@@ -70,7 +79,8 @@ type ScoreRow struct {
 func scoreRow(p *features.Profiles, user string, row int32) ScoreRow {
 	n := func(c string) *float64 { return number(p, row, c) }
 	return ScoreRow{UserID: user, Stage: textAt(p, row, "stage"), ChurnRisk: n("churn_risk"), ChurnDecile: n("churn_decile"), LTV: n("ltv"), LTVLow: n("ltv_low"),
-		LTVHigh: n("ltv_high"), LTVDecile: n("ltv_decile"), Reasons: reasonsOf(p, row), RecencyDays: n("recency_days"), OrdersAll: n("orders_all"), RevenueAll: n("revenue_all")}
+		LTVHigh: n("ltv_high"), LTVDecile: n("ltv_decile"), Band: textAt(p, row, "band"),
+		ChurnLow: n("churn_low"), ChurnHigh: n("churn_high"), ChurnRank: n("churn_percentile"), ChurnStage: n("churn_stage_percentile"), LTVRank: n("ltv_percentile"), LTVStage: n("ltv_stage_percentile"), Reasons: reasonsOf(p, row), RecencyDays: n("recency_days"), OrdersAll: n("orders_all"), RevenueAll: n("revenue_all")}
 }
 
 // ordered is the rows of one snapshot in the orders that lists ask for, each sorted once.

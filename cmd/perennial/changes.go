@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -51,6 +52,10 @@ func (c changesCmd) Run(ctx context.Context, a *App) error {
 		}
 		defer e.Close()
 		page, err := changes(ctx, l, e, c.Since, c.Cursor, c.Limit)
+		var invalid *features.InvalidError
+		if errors.As(err, &invalid) {
+			return usageError{err}
+		}
 		if err != nil {
 			return err
 		}
@@ -76,7 +81,7 @@ func changes(ctx context.Context, l *lake.Lake, e *warehouse.Engine, since, curs
 	}
 	if since != "" {
 		if _, err := features.ParseDay(since); err != nil {
-			return page, usageError{&features.InvalidError{Field: "since", Reason: fmt.Sprintf("%q is not a date", since)}}
+			return page, &features.InvalidError{Field: "since", Reason: fmt.Sprintf("%q is not a date", since)}
 		}
 	}
 	runs = slices.CompactFunc(runs, func(a, b lake.Run) bool { return a.AsOf == b.AsOf }) // newest first within a date
@@ -92,7 +97,7 @@ func changes(ctx context.Context, l *lake.Lake, e *warehouse.Engine, since, curs
 			offset, err = strconv.Atoi(text)
 		}
 		if !ok || err != nil || offset < 0 {
-			return page, usageError{&features.InvalidError{Field: "cursor", Reason: "is not one of ours"}}
+			return page, &features.InvalidError{Field: "cursor", Reason: "is not one of ours"}
 		}
 	}
 	for _, run := range runs {

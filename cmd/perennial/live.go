@@ -267,6 +267,24 @@ func (v *live) promote(ctx context.Context, target, version, by string) (any, er
 	return card, nil
 }
 
+// moved answers why a user's score moved between two runs.
+func (v *live) moved(ctx context.Context, user, target, from, to string) (any, error) {
+	engine, err := v.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return why(ctx, v.a, v.lake, engine, user, models.Target(target), from, to)
+}
+
+// changes is a page of who changed band or stage.
+func (v *live) changes(ctx context.Context, since, cursor string, limit int) (any, error) {
+	engine, err := v.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return changes(ctx, v.lake, engine, since, cursor, limit)
+}
+
 // nightly runs the night as a child process at a lower priority, so that it takes nothing from requests, and returns its document.
 func (v *live) nightly(ctx context.Context, asOf string) (any, error) {
 	self, err := os.Executable()

@@ -19,6 +19,7 @@ type modelCmd struct {
 	List       modelListCmd     `cmd:"" help:"List registered models with their roles."`
 	Show       modelShowCmd     `cmd:"" help:"Print a model's card and lineage."`
 	Promote    modelPromoteCmd  `cmd:"" help:"Make a model the champion."`
+	Release    modelReleaseCmd  `cmd:"" help:"Let the nights choose the champion again."`
 	Rollback   modelRollbackCmd `cmd:"" help:"Go back to the champion before."`
 	Shadow     modelShadowCmd   `cmd:"" help:"Score with a model every night without serving it."`
 	Challenger modelAliasCmd    `cmd:"" help:"Name the model that is to beat the champion."`
@@ -109,6 +110,30 @@ func (c modelPromoteCmd) Run(ctx context.Context, a *App) error {
 	return a.withLake(ctx, func(l *lake.Lake) error {
 		card, err := promoteModel(ctx, a, l, models.Target(c.Target), c.Version)
 		return sayRole(a, card, err)
+	})
+}
+
+type modelReleaseCmd struct {
+	Target string `arg:"" enum:"churn,ltv" help:"churn or ltv."`
+}
+
+// Run ends a person's promotion: the champion stays until the next night has a model that it may crown.
+func (c modelReleaseCmd) Run(ctx context.Context, a *App) error {
+	return a.withLake(ctx, func(l *lake.Lake) error {
+		kings, err := champions(ctx, l)
+		if err != nil {
+			return err
+		}
+		king, ok := kings[c.Target]
+		if !ok {
+			return fmt.Errorf("%s has no champion: run `perennial nightly`, or `perennial train %s`", c.Target, c.Target)
+		}
+		king.By, king.Reason = "night", "handed back to the nights"
+		if err := l.PutRecord(ctx, "champion", c.Target, king); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(a.Out, "%s is the %s champion until a night crowns another\n", king.Version, c.Target)
+		return err
 	})
 }
 
@@ -226,7 +251,7 @@ func (c modelImportCmd) sample(ctx context.Context, b *bench, plan *models.Train
 		if err != nil {
 			return nil, err
 		}
-		_, table, err := buildFeatures(ctx, b.l, b.e, b.snap, last+1)
+		_, table, err := buildFeatures(ctx, b.l, b.e, b.snap, last+1, nil)
 		if err != nil {
 			return nil, err
 		}

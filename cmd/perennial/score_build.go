@@ -21,7 +21,7 @@ import (
 
 // scorePart is how many users one part of a score run has: a killed run goes on after its last whole part, and memory holds one part of
 // explanations, however many users there are.
-const scorePart = 65_536
+var scorePart = 65_536 // a variable for tests
 
 // build scores every user, part by part, into a private directory that Publish makes visible. The directory is named by what the scores are
 // made from, so that a run which was killed finds its parts again. One run at a time.
