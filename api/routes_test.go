@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -30,7 +31,7 @@ func listAccess() []byte {
 		}
 		lines = append(lines, fmt.Sprintf("%-7s %-45s %s", r.Method, r.Path, text))
 	}
-	slices.SortFunc(lines, func(a, b string) int { return strings.Compare(a[8:], b[8:]) })
+	slices.SortFunc(lines, func(a, b string) int { return cmp.Or(strings.Compare(a[8:], b[8:]), strings.Compare(a, b)) })
 	for _, l := range lines {
 		fmt.Fprintln(&out, l)
 	}
