@@ -67,6 +67,9 @@ func ScoreAll(f *Frame, churn, ltv Model, o ScoreOptions, emit func(part []Score
 			rows = append(rows, int32(i))
 		}
 	}
+	if len(f.Users) >= hastenRows {
+		hasten(model)
+	}
 	n, workers := len(rows), runtime.GOMAXPROCS(0)
 	parts, errs := make([][]Score, workers), make([]error, workers)
 	for lo := 0; lo < n; lo += workers * explainRows {
@@ -89,6 +92,25 @@ func ScoreAll(f *Frame, churn, ltv Model, o ScoreOptions, emit func(part []Score
 		}
 	}
 	return nil
+}
+
+// hastenRows is how many users make it worth while to prepare a model's explanations.
+const hastenRows = 20_000
+
+// hasten prepares the boosted models within a model for many explanations.
+func hasten(m Model) {
+	switch m := unwrap(m).(type) {
+	case *boost:
+		m.trees.Hasten()
+	case *tweedie:
+		hasten(m.boost)
+	case *mean:
+		hasten(m.parts[0])
+		hasten(m.parts[1])
+	case *twoStage:
+		hasten(m.buy)
+		hasten(m.spend)
+	}
 }
 
 // scorePart makes the score rows of some users.

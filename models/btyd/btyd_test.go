@@ -263,6 +263,20 @@ func cdnow(tb testing.TB) []Customer {
 	return customers
 }
 
+// BenchmarkFitMillion fits a million customers of whom no two are alike.
+func BenchmarkFitMillion(b *testing.B) {
+	rng := rand.New(rand.NewPCG(9, 9))
+	customers := make([]Customer, 1_000_000)
+	for i := range customers {
+		customers[i], _ = draw(rng, mbg, 20+60*rng.Float64())
+	}
+	for b.Loop() {
+		if _, _, err := FitBGNBD(customers, false); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkFitCDNOW(b *testing.B) {
 	customers := cdnow(b)
 	b.ReportAllocs()

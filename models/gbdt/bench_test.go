@@ -109,11 +109,41 @@ func BenchmarkPeers(b *testing.B) {
 		if err := m.Predict(later, out); err != nil {
 			b.Fatal(err)
 		}
-		fmt.Printf("peers fit_s=%.4f wall_s=%.4f predict_s=%.4f\n", fitted-at, wall, cpuSeconds(b)-fitted)
+		predicted := cpuSeconds(b)
+		explained := explain(b, m, later)
+		said := cpuSeconds(b)
+		row := make([]float64, len(d.Names))
+		for j := range row {
+			row[j] = later[j][7]
+		}
+		const times = 20_000
+		for range times {
+			out[0] += 0 * m.PredictRow(row)
+		}
+		single := (cpuSeconds(b) - said) / times * 1e9
+		allocs := testing.AllocsPerRun(100, func() { m.PredictRow(row) })
+		fmt.Printf("peers fit_s=%.4f wall_s=%.4f predict_s=%.4f shap_rows_s=%.0f row_ns=%.0f row_allocs=%.0f\n", fitted-at, wall, predicted-fitted, float64(explained)/(said-predicted), single, allocs)
 	}
 	if err := os.WriteFile(filepath.Join(folder, "p"), floats(out), 0o600); err != nil {
 		b.Fatal(err)
 	}
+}
+
+// explain explains at most 100,000 rows, the making of the tables included, and returns how many.
+func explain(b *testing.B, m *Model, later [][]float64) int {
+	n := min(len(later[0]), 100_000)
+	part, phi, cells := make([][]float64, len(later)), make([][]float64, n), make([]float64, n*len(later))
+	for j := range later {
+		part[j] = later[j][:n]
+	}
+	for i := range phi {
+		phi[i] = cells[i*len(later) : (i+1)*len(later)]
+	}
+	m.Hasten()
+	if err := m.Contributions(part, phi); err != nil {
+		b.Fatal(err)
+	}
+	return n
 }
 
 // layOut writes small tables of our own, so that the benchmark runs without the script, too.

@@ -179,7 +179,20 @@ func TestContributionsAreShapleyValues(t *testing.T) {
 	if err := m.Contributions(d.Values, phi); err != nil {
 		t.Fatal(err)
 	}
+	m.Hasten()
+	fast := make([][]float64, len(d.Y))
+	for i := range fast {
+		fast[i] = make([]float64, 6)
+	}
+	if err := m.Contributions(d.Values, fast); err != nil {
+		t.Fatal(err)
+	}
 	for i := range phi {
+		for j := range 6 {
+			if math.Abs(fast[i][j]-phi[i][j]) > 1e-12 {
+				t.Fatalf("row %d feature %d: %v by tables, %v leaf by leaf", i, j, fast[i][j], phi[i][j])
+			}
+		}
 		sum := m.Expected()
 		for _, v := range phi[i] {
 			sum += v
@@ -208,6 +221,46 @@ func TestContributionsAreShapleyValues(t *testing.T) {
 			}
 			if math.Abs(phi[i][j]-want) > 1e-9 {
 				t.Fatalf("row %d feature %d: %v, by definition %v", i, j, phi[i][j], want)
+			}
+		}
+	}
+}
+
+// Tables and leaves agree for deep trees over many features, whose paths are longer than a group's bits.
+func TestTablesExplainDeepTrees(t *testing.T) {
+	d := table(6000, 26, 21, Logistic)
+	p := params(Logistic)
+	p.Trees, p.Leaves, p.MinLeaf, p.Categorical = 8, 120, 3, categoricalLast(26)
+	m := fit(t, d, p)
+	explain := func() [][]float64 {
+		phi := make([][]float64, len(d.Y))
+		for i := range phi {
+			phi[i] = make([]float64, 26)
+		}
+		if err := m.Contributions(d.Values, phi); err != nil {
+			t.Fatal(err)
+		}
+		return phi
+	}
+	leaves := explain()
+	m.Hasten()
+	wide := 0
+	for i := range m.fast.trees {
+		for _, groups := range m.fast.trees[i].in {
+			for k := range groups {
+				if groups[k].table == nil {
+					wide++
+				}
+			}
+		}
+	}
+	if wide == 0 {
+		t.Error("no path was longer than a group's bits: the test proves nothing about them")
+	}
+	for i, row := range explain() {
+		for j, v := range row {
+			if math.Abs(v-leaves[i][j]) > 1e-12 {
+				t.Fatalf("row %d feature %d: %v by tables, %v leaf by leaf", i, j, v, leaves[i][j])
 			}
 		}
 	}

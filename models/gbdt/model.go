@@ -14,6 +14,7 @@ type Model struct {
 	flat   []flatTree
 	shap   *explainer
 	tables maskTables
+	fast   shapTables
 }
 
 // Trees returns how many trees the model has.

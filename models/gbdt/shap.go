@@ -81,47 +81,8 @@ func (e *explainer) walk(m *Model, t *tree, at int, path []condition) {
 		e.leaves = append(e.leaves, shapLeaf{value: n.Value, conditions: append([]condition(nil), path...)})
 		return
 	}
-	for _, side := range []struct {
-		left  bool
-		child int32
-	}{{true, n.Left}, {false, n.Right}} {
-		next := append([]condition(nil), path...)
-		k := -1
-		for i := range next {
-			if next[i].feature == n.Feature {
-				k = i
-			}
-		}
-		if k < 0 {
-			all := levelSet{math.MaxUint64, math.MaxUint64, math.MaxUint64, math.MaxUint64}
-			next = append(next, condition{feature: n.Feature, hi: 254, missing: true, cat: n.Cat, levels: all, r: 1})
-			k = len(next) - 1
-		}
-		c := &next[k]
-		if n.Cover > 0 {
-			c.r *= t.nodes[side.child].Cover / n.Cover
-		}
-		c.missing = c.missing && n.MissingLeft == side.left
-		switch {
-		case n.Cat && side.left:
-			for i := range c.levels {
-				c.levels[i] &= n.Levels[i]
-			}
-		case n.Cat:
-			for i := range c.levels {
-				c.levels[i] &^= n.Levels[i]
-			}
-		case side.left:
-			c.hi = min(c.hi, n.Bin)
-		default:
-			if n.Bin == 254 {
-				c.lo, c.hi = 255, 0 // nothing known is above the last bin
-			} else {
-				c.lo = max(c.lo, n.Bin+1)
-			}
-		}
-		e.walk(m, t, int(side.child), next)
-	}
+	e.walk(m, t, int(n.Left), t.follow(at, true, path))
+	e.walk(m, t, int(n.Right), t.follow(at, false, path))
 }
 
 // contributions fills phi[k] for the leaf's k-th condition, given the mask of those that hold.
@@ -236,7 +197,13 @@ func (m *Model) Contributions(columns [][]float64, phi [][]float64) error {
 				s.cells[j][i] = m.bins[j].of(v)
 			}
 		}
-		m.shap.block(s, n)
+		if m.fast.ready.Load() {
+			for k := 0; k < n; k += fastRows {
+				m.fastBlock(s, k, min(fastRows, n-k))
+			}
+		} else {
+			m.shap.block(s, n)
+		}
 		for i := range n {
 			for j := range s.phi {
 				phi[from+i][j] = s.phi[j][i]
