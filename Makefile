@@ -147,6 +147,7 @@ $(RELAYPROXY):
 	cd build/tools/relayproxy && printf 'module peer\n\ngo 1.26\n\nrequire github.com/thomaspoignant/go-feature-flag $(patsubst build/tools/relayproxy-%,%,$@)\n' > go.mod && \
 	  GOFLAGS=-mod=mod go build -o peer github.com/thomaspoignant/go-feature-flag/cmd/relayproxy
 	@mv build/tools/relayproxy/peer $@
+
 BATCHES := 30000
 bench-ingest: ## durable ingest over HTTP: BATCHES (30000) batches of 100 orders into a real server; events/s and its processor time an event
 	go test ./cmd/perennial -run '^$$' -bench Ingest -benchtime $(BATCHES)x

@@ -79,13 +79,13 @@ func (l *Lake) appendLot(ctx context.Context, j *journal, events []features.Even
 			continue
 		}
 		h := hashID(e.EventID)
-		owner, ok := j.ids.claim(h, f.number)
+		owner, mine, first := j.ids.claim(h, f.number)
 		switch {
-		case ok:
+		case first:
 			days.set(e)
 			statuses[i] = Status{Outcome: Accepted}
 			fresh, claims = append(fresh, i), append(claims, h)
-		case owner == f.number: // repeated within this batch
+		case mine: // repeated within this batch
 			statuses[i] = Status{Outcome: Duplicate}
 		default:
 			statuses[i] = Status{Outcome: Duplicate}
@@ -160,14 +160,4 @@ func (l *Lake) commit(j *journal, f *flight, events []features.Event, places []i
 	j.tailBytes.Add(int64(len(record)))
 	j.oldest.CompareAndSwap(0, time.Now().UnixNano())
 	return nil
-}
-
-// known reports whether an id is remembered.
-func (r *recentIDs) known(h xxh3.Uint128) bool {
-	s := &r.shards[h.Lo%idShards]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, cur := s.cur[h]
-	_, prev := s.prev[h]
-	return cur || prev
 }

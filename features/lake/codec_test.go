@@ -1,6 +1,8 @@
 package lake
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"testing"
 	"time"
@@ -95,7 +97,7 @@ func TestRecentIDsRotate(t *testing.T) {
 	r := newRecentIDs(100, func() int64 { return next })
 	r.curFloor, r.prevFloor = 1, 1
 	claim := func(id string) bool {
-		_, fresh := r.claim(hashID(id), uint64(next))
+		_, _, fresh := r.claim(hashID(id), uint64(next))
 		if fresh {
 			next++
 			r.grew(1)
@@ -115,5 +117,34 @@ func TestRecentIDsRotate(t *testing.T) {
 	}
 	if n := r.len(); n != 150 {
 		t.Errorf("%d ids remembered, want 150", n)
+	}
+}
+
+// The table of ids does what a map does, also when claims are taken back in the middle of a run of slots.
+func TestIDTableEqualsMap(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	table, want := idTable{}, map[int]uint32{}
+	key := func(id int, batch uint64) idSlot { return slotOf(hashID(fmt.Sprint(id)), batch) }
+	for range 200_000 {
+		id := r.IntN(3000)
+		batch := uint64(r.IntN(1000))
+		k := key(id, batch)
+		k.hi &= 1<<12 - 1 // long runs
+		k.lo = uint32(id)
+		owner, ok := table.has(k)
+		if mark, there := want[id]; there != ok || mark != owner {
+			t.Fatalf("id %d: has = %d %v, want %d %v", id, owner, ok, mark, there)
+		}
+		switch {
+		case !ok:
+			table.put(k)
+			want[id] = k.batch
+		case r.IntN(3) > 0:
+			table.remove(k)
+			delete(want, id)
+		}
+		if table.n != len(want) {
+			t.Fatalf("%d members, want %d", table.n, len(want))
+		}
 	}
 }

@@ -169,7 +169,7 @@ func (l *Lake) writeViews(j *journal, queue []Exposure, hashes []uint64) error {
 			e.TS = f.received
 		}
 		l.setDays(&e)
-		if _, fresh := j.ids.claim(hashID(e.EventID), f.number); fresh {
+		if _, _, fresh := j.ids.claim(hashID(e.EventID), f.number); fresh {
 			places = append(places, len(events))
 		}
 		events = append(events, e)

@@ -76,26 +76,28 @@ var columnNames = func() string {
 	return strings.Join(names, ", ")
 }()
 
-// eventFeed gives the events at the given places of a lot, in their order, as the columns of a segment.
-func eventFeed(b lot, places []int) *feed {
-	f := &feed{columns: append([]feedColumn{}, columns...), rows: len(places), row: func(i int) (*features.Event, int64) {
-		return &b.events[places[i]], b.seqs[places[i]]
-	}}
-	for i := range f.columns {
-		c := &f.columns[i]
-		if c.name == "journal_id" {
-			c.literal = quote(b.journal)
-		} else {
-			c.literal = f.same(c)
+// eventFeeds gives events of a lot as the columns of a segment, a call for each day. The columns that have one value are found once for the
+// whole lot, in the order in which it lies in memory.
+func eventFeeds(b lot) func(day features.Day, places []int) *feed {
+	shared := literals(b)
+	return func(day features.Day, places []int) *feed {
+		f := &feed{columns: append([]feedColumn{}, shared...), rows: len(places), row: func(i int) (*features.Event, int64) {
+			return &b.events[places[i]], b.seqs[places[i]]
+		}}
+		for i := range f.columns {
+			c := &f.columns[i]
+			if c.name == "biz_day" {
+				c.literal = "DATE " + quote(day.String())
+			}
+			if c.literal == "" {
+				f.given = append(f.given, i)
+			}
 		}
-		if c.literal == "" {
-			f.given = append(f.given, i)
+		if len(f.given) == 0 { // a function gives at least one column
+			f.columns[0].literal, f.given = "", []int{0}
 		}
+		return f
 	}
-	if len(f.given) == 0 { // a function gives at least one column
-		f.columns[0].literal, f.given = "", []int{0}
-	}
-	return f
 }
 
 // idFeed gives place and id of every event of a lot.
@@ -105,17 +107,50 @@ func idFeed(b lot) *feed {
 	return f
 }
 
-// same returns the SQL literal of a column that has one value in all rows, and "" of any other.
-func (f *feed) same(c *feedColumn) string {
-	first, seq := f.row(0)
-	all := func(equal func(e *features.Event, seq int64) bool) bool {
-		for i := 1; i < f.rows; i++ {
-			if !equal(f.row(i)) {
-				return false
+// literals returns the columns of a segment with the literals of those that have one value in all events of a lot.
+func literals(b lot) []feedColumn {
+	found := append([]feedColumn{}, columns...)
+	open := make([]int, 0, len(found))
+	for i := range found {
+		c := &found[i]
+		if c.name == "journal_id" {
+			c.literal = quote(b.journal)
+			continue
+		}
+		c.literal = c.sql(&b.events[0], b.seqs[0])
+		open = append(open, i)
+	}
+	for n := 1; n < len(b.events) && len(open) > 0; n++ {
+		kept := open[:0]
+		for _, i := range open {
+			if found[i].same(&b.events[n], b.seqs[n], &b.events[0], b.seqs[0]) {
+				kept = append(kept, i)
+			} else {
+				found[i].literal = ""
 			}
 		}
-		return true
+		open = kept
 	}
+	return found
+}
+
+// same tells whether two rows have one value.
+func (c *feedColumn) same(a *features.Event, aSeq int64, b *features.Event, bSeq int64) bool {
+	switch {
+	case c.text != nil:
+		return c.text(a) == c.text(b)
+	case c.amount != nil:
+		return c.amount(a) == c.amount(b)
+	case c.instant != nil:
+		return c.instant(a).Equal(c.instant(b))
+	case c.date != nil:
+		return c.date(a) == c.date(b)
+	}
+	return c.number(a, aSeq) == c.number(b, bSeq)
+}
+
+// sql returns the value of a row as a SQL literal.
+func (c *feedColumn) sql(e *features.Event, seq int64) string {
 	null := func(text string, is bool) string {
 		if is {
 			return "NULL"
@@ -124,32 +159,18 @@ func (f *feed) same(c *feedColumn) string {
 	}
 	switch {
 	case c.text != nil:
-		v := c.text(first)
-		if all(func(e *features.Event, _ int64) bool { return c.text(e) == v }) {
-			return null(quote(v), v == "")
-		}
+		v := c.text(e)
+		return null(quote(v), v == "")
 	case c.amount != nil:
-		v := c.amount(first)
-		if all(func(e *features.Event, _ int64) bool { return c.amount(e) == v }) {
-			return null(strconv.FormatInt(int64(v.Micros), 10), !v.Valid)
-		}
+		v := c.amount(e)
+		return null(strconv.FormatInt(int64(v.Micros), 10), !v.Valid)
 	case c.instant != nil:
-		v := c.instant(first)
-		if all(func(e *features.Event, _ int64) bool { return c.instant(e).Equal(v) }) {
-			return null("TIMESTAMP "+quote(v.UTC().Format("2006-01-02 15:04:05.999999")), v.IsZero())
-		}
+		v := c.instant(e)
+		return null("TIMESTAMP "+quote(v.UTC().Format("2006-01-02 15:04:05.999999")), v.IsZero())
 	case c.date != nil:
-		v := c.date(first)
-		if all(func(e *features.Event, _ int64) bool { return c.date(e) == v }) {
-			return "DATE " + quote(v.String())
-		}
-	case c.number != nil:
-		v := c.number(first, seq)
-		if all(func(e *features.Event, seq int64) bool { return c.number(e, seq) == v }) {
-			return strconv.FormatInt(v, 10)
-		}
+		return "DATE " + quote(c.date(e).String())
 	}
-	return ""
+	return strconv.FormatInt(c.number(e, seq), 10)
 }
 
 // list is the select list over the function's columns that gives all columns.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/jmoiron/sqlx"
+	"github.com/zeebo/xxh3"
 
 	"perennial/features"
 )
@@ -202,7 +203,7 @@ func (l *Lake) replay(ctx context.Context, j *journal) error {
 			first = seq
 		}
 		for i := range events {
-			if _, fresh := j.ids.claim(hashID(events[i].EventID), 0); !fresh {
+			if _, _, fresh := j.ids.claim(hashID(events[i].EventID), 0); !fresh {
 				j.repeats = true
 			}
 			l.recent.add(&events[i])
@@ -317,11 +318,16 @@ func (j *journal) end(f *flight) {
 	close(f.done)
 }
 
-// flying returns the batch of that number when it is still in flight.
-func (j *journal) flying(number uint64) *flight {
+// flying returns the batch that claimed with that mark when it is still in flight.
+func (j *journal) flying(mark uint32) *flight {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.inflight[number]
+	for number, f := range j.inflight {
+		if slotOf(xxh3.Uint128{}, number).batch == mark {
+			return f
+		}
+	}
+	return nil
 }
 
 // settled waits for every batch that began before the call and returns the highest sequence number below which no batch is in

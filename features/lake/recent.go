@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,12 +26,12 @@ type recent struct {
 
 type recentShard struct {
 	mu    sync.RWMutex
-	users map[string]*today
+	users map[uint64]today // by hash: no garbage collection looks into it; two of a million users share one with a probability of 3·10⁻⁸
 }
 
 type today struct {
-	orders, carts int
-	lastOrder     time.Time
+	orders, carts int32
+	lastOrder     int64 // µs; 0: none
 }
 
 // add counts an event. Events of an older known day are ignored; one of a newer day empties the table first.
@@ -58,31 +57,27 @@ func (r *recent) add(e *features.Event) {
 			}
 		}
 	}
-	s := &r.shards[xxh3.HashString(e.UserID)%recentShards]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := s.of(e.UserID)
+	counted := today{orders: 1, lastOrder: e.TS.UnixMicro()}
 	if e.Name == features.ProductAdded {
-		t.carts++
-	} else {
-		t.orders++
-		if e.TS.After(t.lastOrder) {
-			t.lastOrder = e.TS
-		}
+		counted = today{carts: 1}
 	}
+	r.count(e.UserID, counted)
 }
 
-// of returns the counts of a user, making them; the name is cloned, as it may share a whole body's memory. mu is held.
-func (s *recentShard) of(user string) *today {
-	t := s.users[user]
-	if t == nil {
-		if s.users == nil {
-			s.users = map[string]*today{}
-		}
-		t = &today{}
-		s.users[strings.Clone(user)] = t
+// count adds to what is counted of a user.
+func (r *recent) count(user string, more today) {
+	h := xxh3.HashString(user)
+	s := &r.shards[h%recentShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users == nil {
+		s.users = map[uint64]today{}
 	}
-	return t
+	t := s.users[h]
+	t.orders += more.orders
+	t.carts += more.carts
+	t.lastOrder = max(t.lastOrder, more.lastOrder)
+	s.users[h] = t
 }
 
 // reset empties the table.
@@ -99,15 +94,7 @@ func (r *recent) reset() {
 // put enters sealed counts of today beside those of the tail.
 func (r *recent) put(day features.Day, user string, sealed today) {
 	r.day.Store(int64(day) + 1)
-	s := &r.shards[xxh3.HashString(user)%recentShards]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := s.of(user)
-	t.orders += sealed.orders
-	t.carts += sealed.carts
-	if sealed.lastOrder.After(t.lastOrder) {
-		t.lastOrder = sealed.lastOrder
-	}
+	r.count(user, sealed)
 }
 
 // recallToday adds what was sealed since the last local midnight, of the business days of the last week.
@@ -141,7 +128,9 @@ func (l *Lake) recallToday(ctx context.Context) error {
 		if err := rows.Scan(&user, &t.orders, &t.carts, &last); err != nil {
 			return errors.Join(err, rows.Close())
 		}
-		t.lastOrder = last.Time
+		if last.Valid {
+			t.lastOrder = last.Time.UnixMicro()
+		}
 		l.recent.put(day, user, t)
 	}
 	return errors.Join(rows.Err(), rows.Close())
@@ -153,12 +142,13 @@ func (l *Lake) Recent(user string) (orders, carts int, lastOrder time.Time, ok b
 	if l.recent.day.Load() != int64(l.o.Shop.DayOf(l.now()))+1 {
 		return 0, 0, time.Time{}, false
 	}
-	s := &l.recent.shards[xxh3.HashString(user)%recentShards]
+	h := xxh3.HashString(user)
+	s := &l.recent.shards[h%recentShards]
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	t := s.users[user]
-	if t == nil {
-		return 0, 0, time.Time{}, false
+	t, ok := s.users[h]
+	s.mu.RUnlock()
+	if t.lastOrder != 0 {
+		lastOrder = time.UnixMicro(t.lastOrder).UTC()
 	}
-	return t.orders, t.carts, t.lastOrder, true
+	return int(t.orders), int(t.carts), lastOrder, ok
 }

@@ -1,8 +1,10 @@
 package lake
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -174,22 +176,36 @@ func (l *Lake) findSealed(ctx context.Context, conn *sql.Conn, b lot, paths []st
 	return errors.Join(rows.Err(), rows.Close())
 }
 
+// sortPlaces orders places by day, user, time and id of their events. Most pairs differ in what stands in the keys, which lie side by side.
+func sortPlaces(events []features.Event, places []int) {
+	type key struct {
+		day    features.Day
+		place  int
+		hi, lo uint64 // the first 16 bytes of user_id, big-endian
+	}
+	keys := make([]key, len(places))
+	for i, p := range places {
+		var head [16]byte
+		copy(head[:], events[p].UserID)
+		keys[i] = key{events[p].BizDay, p, binary.BigEndian.Uint64(head[:8]), binary.BigEndian.Uint64(head[8:])}
+	}
+	slices.SortFunc(keys, func(a, b key) int {
+		if c := cmp.Or(cmp.Compare(a.day, b.day), cmp.Compare(a.hi, b.hi), cmp.Compare(a.lo, b.lo)); c != 0 {
+			return c
+		}
+		p, q := &events[a.place], &events[b.place]
+		return cmp.Or(strings.Compare(p.UserID, q.UserID), p.TS.Compare(q.TS), strings.Compare(p.EventID, q.EventID))
+	})
+	for i := range keys {
+		places[i] = keys[i].place
+	}
+}
+
 // copyDays writes the events at the given places as one durable segment directory for each day, in day order, sorted by user, time
 // and id.
 func (l *Lake) copyDays(ctx context.Context, conn *sql.Conn, b lot, places []int) ([]Segment, error) {
-	slices.SortFunc(places, func(x, y int) int {
-		p, q := &b.events[x], &b.events[y]
-		if p.BizDay != q.BizDay {
-			return int(p.BizDay) - int(q.BizDay)
-		}
-		if c := strings.Compare(p.UserID, q.UserID); c != 0 {
-			return c
-		}
-		if c := p.TS.Compare(q.TS); c != 0 {
-			return c
-		}
-		return strings.Compare(p.EventID, q.EventID)
-	})
+	feedOf := eventFeeds(b)
+	sortPlaces(b.events, places)
 	var segments []Segment
 	for from := 0; from < len(places); {
 		day, to := b.events[places[from]].BizDay, from
@@ -200,7 +216,7 @@ func (l *Lake) copyDays(ctx context.Context, conn *sql.Conn, b lot, places []int
 			g.minIDDay, g.maxIDDay = min(g.minIDDay, id), max(g.maxIDDay, id)
 		}
 		g.Rows = int64(to - from)
-		f := eventFeed(b, places[from:to])
+		f := feedOf(day, places[from:to])
 		source, done := l.feeds.offer(f)
 		name := fmt.Sprintf("seg=%s-%d-%d", b.journal, b.first, b.last)
 		err := l.copySegment(ctx, conn, "SELECT "+f.list()+" FROM "+source, name, &g)
