@@ -32,14 +32,15 @@ type Options struct {
 
 	Store    *sqlstore.Store
 	Lake     *lake.Lake
-	Snapshot func() *experiments.Snapshot // newest compiled definitions
-	Reload   func(context.Context) error  // recompiles after a write, so that the writer's next request sees it
-	Profiles func() *features.Profiles    // newest scores and features
-	Upstream func(flag string) bool       // kill switches of an upstream Unleash; nil when none is configured
-	Flags    func() *unleash.Document     // features of an upstream Unleash; nil when none is configured
-	OfferOut func(offer string) bool      // whether an offer's quota is used up; nil: none is
-	Given    func(offer string)           // counts a unit that was shown an offer with a quota for the first time
-	Unready  func() string                // why the server cannot take events yet; "" or nil when it can
+	Snapshot func() *experiments.Snapshot                // newest compiled definitions
+	Reload   func(context.Context) error                 // recompiles after a write, so that the writer's next request sees it
+	Profiles func() *features.Profiles                   // newest scores and features
+	Upstream func(flag string) bool                      // kill switches of an upstream Unleash; nil when none is configured
+	Flags    func() *unleash.Document                    // features of an upstream Unleash; nil when none is configured
+	Watched  func() (flags []unleash.Flag, fault string) // what is known of that Unleash; nil when none is configured
+	OfferOut func(offer string) bool                     // whether an offer's quota is used up; nil: none is
+	Given    func(offer string)                          // counts a unit that was shown an offer with a quota for the first time
+	Unready  func() string                               // why the server cannot take events yet; "" or nil when it can
 
 	Results func(ctx context.Context, key string, q ResultsQuery) (any, error)           // CONTRACT §5 results document
 	Look    func(ctx context.Context, key string) (any, error)                           // records a look

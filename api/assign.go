@@ -41,6 +41,7 @@ type AssignmentAnswer struct {
 	Reason             string               `json:"reason" enum:"forced,stopped,not_started,opted_out,holdout,layer,targeting,not_enrolled,split,sticky,offer_exhausted,unknown_experiment,upstream_off"`
 	PAssign            *float64             `json:"p_assign" nullable:"true" doc:"Probability of this variant among the enrolled; null when not enrolled"`
 	AllocationRevision *int64               `json:"allocation_revision" nullable:"true"`
+	Policy             string               `json:"policy,omitempty" enum:"exploration" doc:"exploration: an even split chose, not the weights"`
 	ScoreVersion       *string              `json:"score_version" nullable:"true"`
 	Offer              *offerDoc            `json:"offer,omitempty"`
 }
@@ -96,6 +97,7 @@ type ask struct {
 	asking string // the experiment that is being answered
 	kept   func(experiment string) (experiments.StickyAnswer, bool)
 	used   func(offer string) bool
+	split  func(flag string) (variant string, on bool)
 }
 
 var asks = sync.Pool{New: func() any {
@@ -104,7 +106,7 @@ var asks = sync.Pool{New: func() any {
 		k, ok := a.s.o.Lake.Sticky(experiment, a.unit.ID)
 		return experiments.StickyAnswer{Variant: k.Variant, AllocationRevision: k.AllocationRevision, PAssign: k.PAssign, ScoreVersion: k.ScoreVersion}, ok
 	}
-	a.used = a.usedUp
+	a.used, a.split = a.usedUp, a.upstreamVariant
 	return a
 }}
 
@@ -160,7 +162,7 @@ func (a *ask) about(id string) {
 		a.server.row, a.server.found = a.p.profiles.Row(id)
 	}
 	out := *a.s.optedOut.Load()
-	a.unit = experiments.Unit{ID: id, Server: &a.server, Sent: &a.sent, Now: now, Sticky: a.kept, Upstream: a.s.o.Upstream, OfferOut: a.used,
+	a.unit = experiments.Unit{ID: id, Server: &a.server, Sent: &a.sent, Now: now, Sticky: a.kept, Upstream: a.s.o.Upstream, OfferOut: a.used, Split: a.split,
 		OptedOut: len(out) > 0 && out[id]}
 }
 
@@ -169,7 +171,7 @@ func (a *ask) answer(key string) (experiments.Assignment, error) {
 	a.asking = key
 	x := a.p.snap.Assign(&a.unit, key)
 	if x.Keep && !a.peek {
-		k := lake.Kept{Variant: x.Variant, AllocationRevision: x.AllocationRevision, PAssign: x.PAssign, ScoreVersion: a.p.version}
+		k := lake.Kept{Variant: x.Variant, AllocationRevision: x.AllocationRevision, PAssign: x.PAssign, ScoreVersion: a.p.version, Least: x.KeepFrom}
 		stands, err := a.s.o.Lake.Keep(a.ctx, strings.Clone(key), strings.Clone(a.unit.ID), k)
 		if err != nil {
 			a.s.count.stickyFailed.Inc()
@@ -188,7 +190,7 @@ func (a *ask) answer(key string) (experiments.Assignment, error) {
 		a.s.given(&x)
 	}
 	err := a.s.o.Lake.Expose(a.ctx, lake.Exposure{Unit: strings.Clone(a.unit.ID), Experiment: strings.Clone(x.Experiment), Variant: x.Variant,
-		AllocationRevision: x.AllocationRevision, PAssign: x.PAssign, Policy: x.Reason, ScoreVersion: a.scoreVersion(&x), At: a.unit.Now}, a.expose == exposeSync)
+		AllocationRevision: x.AllocationRevision, PAssign: x.PAssign, Policy: x.Policy(), ScoreVersion: a.scoreVersion(&x), At: a.unit.Now}, a.expose == exposeSync)
 	if err != nil {
 		a.s.count.exposureFailed.Inc()
 		if a.expose == exposeSync {
@@ -248,6 +250,9 @@ func (a *ask) appendAssignment(x *experiments.Assignment) {
 		b = append(b, "null"...)
 	} else {
 		b = strconv.AppendInt(b, x.AllocationRevision, 10)
+	}
+	if x.Explored {
+		b = append(b, `,"policy":"exploration"`...)
 	}
 	b = append(b, `,"score_version":`...)
 	if version := a.scoreVersion(x); version == "" {

@@ -29,9 +29,10 @@ type Explanation struct {
 	Holdouts   []explainHoldout   `json:"holdouts"`
 	Layer      *explainLayer      `json:"layer"`
 	Targeting  []explainRule      `json:"targeting"`
+	Explored   *explainHoldout    `json:"exploration" doc:"The exploration slice, where the experiment has one: its units are split evenly"`
 	Salt       string             `json:"salt"`
 	Bucket     int                `json:"bucket" doc:"murmur3 of salt and unit, 0 to 99999"`
-	Range      *experiments.Range `json:"range" doc:"The range of the allocation that holds the bucket; null in a gap"`
+	Range      *experiments.Range `json:"range" doc:"The range of the allocation (of the exploration slice's for its units) that holds the bucket; null in a gap"`
 }
 
 type explainHoldout struct {
@@ -122,7 +123,14 @@ func (s *Server) explain(ctx context.Context, in *struct{ Body explainBody }) (*
 		}
 		out.Targeting = append(out.Targeting, explainRule{c, plain(v), experiments.NewMatcher([]experiments.Constraint{c}, own).Hold(&a.unit)})
 	}
-	for _, r := range e.Allocation {
+	ranges := e.Allocation
+	if explore := e.Exploration; explore != nil {
+		out.Explored = &explainHoldout{Key: "exploration", Bucket: experiments.Bucket(experiments.ExplorationSalt, in.Body.UnitID), Held: experiments.Explores(e, in.Body.UnitID)}
+		if out.Explored.Held {
+			ranges = explore.Allocation
+		}
+	}
+	for _, r := range ranges {
 		if r.Start <= out.Bucket && out.Bucket < r.End {
 			out.Range = &experiments.Range{Variant: r.Variant, Start: r.Start, End: r.End}
 		}

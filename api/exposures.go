@@ -126,7 +126,7 @@ func (s *Server) exposeOne(c *gin.Context, raw json.RawMessage) (known bool, err
 	}
 	s.given(&x)
 	return false, s.o.Lake.Expose(c.Request.Context(), lake.Exposure{Unit: in.UnitID, Experiment: x.Experiment, Variant: x.Variant, AllocationRevision: x.AllocationRevision,
-		PAssign: x.PAssign, Policy: x.Reason, ScoreVersion: a.scoreVersion(&x), At: a.unit.Now}, false)
+		PAssign: x.PAssign, Policy: x.Policy(), ScoreVersion: a.scoreVersion(&x), At: a.unit.Now}, false)
 }
 
 // appendProblem writes the problem of one line of a stream.

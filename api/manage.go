@@ -51,6 +51,7 @@ func (s *Server) manage() {
 	s.manageModels()
 	s.manageJobs()
 	s.manageExplain()
+	s.manageUpstream()
 	s.manageMeasures()
 	s.manageErasure()
 }

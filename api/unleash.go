@@ -231,6 +231,18 @@ func (a *ask) upstreamToggles() (toggles []unleash.Toggle) {
 	return toggles
 }
 
+// upstreamVariant is what a flag of the upstream server gives the unit.
+func (a *ask) upstreamVariant(flag string) (variant string, on bool) {
+	if a.flags == nil {
+		return "", false
+	}
+	r := a.flags.Evaluate(flag, a.context())
+	if r.Enabled && r.Variant != nil {
+		variant = r.Variant.Name
+	}
+	return variant, r.Enabled
+}
+
 // context is the question as an Unleash context.
 func (a *ask) context() *flags.Context {
 	return unleash.ContextOf(&a.unit, func(add func(string, experiments.Value)) {

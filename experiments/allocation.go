@@ -91,6 +91,50 @@ func Ramp(old []Range, variants []Variant, oldCoverage, coverage float64) []Rang
 	return Reallocate(old, variants, coverage)
 }
 
+// explore lays the even split of the exploration slice out, or changes it and moves the fewest. Retired variants, those without weight, have no part in it.
+func explore(old []Range, variants []Variant, allocation []Range, coverage float64) []Range {
+	if weight(variants) == 0 {
+		variants = weighByWidth(allocation, variants)
+	}
+	even := slices.Clone(variants)
+	for i := range even {
+		even[i].Weight = min(1, math.Ceil(even[i].Weight))
+	}
+	if len(old) == 0 {
+		return Allocate(even, coverage)
+	}
+	return Reallocate(old, even, coverage)
+}
+
+// Shares is the probability of each variant among the enrolled, the exploration slice included: its units are split evenly, all others by the allocation.
+func (d *Definition) Shares() []float64 {
+	out := make([]float64, len(d.Variants))
+	total := 0.0
+	add := func(allocation []Range, part float64) {
+		for i, w := range widths(allocation, d.Variants) {
+			out[i] += part * float64(w)
+			total += part * float64(w)
+		}
+	}
+	explored := 0.0
+	if d.Exploration != nil {
+		explored = d.Exploration.Share
+		add(d.Exploration.Allocation, explored)
+	}
+	add(d.Allocation, 1-explored)
+	if total == 0 {
+		for i, v := range d.Variants {
+			out[i], total = v.Weight, total+v.Weight
+		}
+	}
+	for i := range out {
+		if total > 0 {
+			out[i] /= total
+		}
+	}
+	return out
+}
+
 // weighByWidth returns the variants with the widths that they own as weights.
 func weighByWidth(ranges []Range, variants []Variant) []Variant {
 	variants = slices.Clone(variants)

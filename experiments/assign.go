@@ -65,6 +65,7 @@ type Unit struct {
 	Sticky   func(experiment string) (StickyAnswer, bool) // nil: none kept
 	Upstream func(flag string) bool                       // nil: every kill switch is on
 	OfferOut func(offer string) bool                      // tells that an offer's quota is used up; nil: none is
+	Split    func(flag string) (variant string, on bool)  // what the upstream server gives the unit; nil: its flags are off
 }
 
 // StickyAnswer is a kept first answer.
@@ -87,13 +88,23 @@ type Assignment struct {
 	AllocationRevision int64
 	Bucket             int // -1 when not computed
 	Offer              *Offer
+	Explored           bool   // the unit is in the exploration slice: an even split, not the weights, chose the variant
 	Keep               bool   // the caller keeps this first answer (sticky)
+	KeepFrom           int64  // and replaces one of an older allocation revision than this
 	NeedsServer        bool   // scores, stage, features, payload rules or sticky may take part: an SDK cannot answer locally
 	ScoreVersion       string // of a kept first answer; "" otherwise
 }
 
+// Policy says what chose the variant, as an exposure tells it: the reason, or "exploration".
+func (a *Assignment) Policy() string {
+	if a.Explored {
+		return "exploration"
+	}
+	return a.Reason
+}
+
 // Assign answers for one unit and one experiment, in the order of DESIGN §5: forced, status and schedule, kill switch, opt-out, holdouts, layer,
-// prerequisite, sticky, targeting, offers, bucket. It does no I/O, and allocates only where a constraint folds the case of a value that is not in lower
+// prerequisite, sticky, targeting, offers, exploration, bucket. It does no I/O, and allocates only where a constraint folds the case of a value that is not in lower
 // case or matches a pattern. A unit with an empty id is never enrolled.
 func (s *Snapshot) Assign(u *Unit, key string) (a Assignment) {
 	e, ok := s.byKey[key]
@@ -120,7 +131,7 @@ func (e *compiled) assign(u *Unit, a *Assignment) {
 		return
 	}
 	if e.sticky && u.Sticky != nil {
-		if kept, ok := u.Sticky(e.key); ok {
+		if kept, ok := u.Sticky(e.key); ok && kept.AllocationRevision >= e.stickyFrom {
 			if arm, ok := e.armOf(kept.Variant); ok {
 				e.enrol(u, a, arm, ReasonSticky)
 				a.AllocationRevision, a.PAssign, a.ScoreVersion = kept.AllocationRevision, kept.PAssign, kept.ScoreVersion
@@ -136,8 +147,28 @@ func (e *compiled) assign(u *Unit, a *Assignment) {
 		e.leaveOut(u, a, ReasonNotEnrolled)
 		return
 	}
-	a.Bucket = e.hash.bucket(u.ID)
-	arm := e.armAt(a.Bucket)
+	arm, explored := -1, false
+	switch {
+	case e.upstream != "":
+		name, on := "", false
+		if u.Split != nil {
+			name, on = u.Split(e.upstream)
+		}
+		if !on {
+			e.leaveOut(u, a, ReasonUpstreamOff)
+			return
+		}
+		if i, ok := e.armOf(name); ok {
+			arm = i
+		}
+	default:
+		a.Bucket = e.hash.bucket(u.ID)
+		if explored = e.explore != nil && explorationHash.bucket(u.ID) < e.explore.buckets; explored {
+			arm = armAt(e.explore.ranges, a.Bucket)
+		} else {
+			arm = armAt(e.ranges, a.Bucket)
+		}
+	}
 	switch {
 	case arm < 0:
 		e.leaveOut(u, a, ReasonNotEnrolled)
@@ -145,9 +176,14 @@ func (e *compiled) assign(u *Unit, a *Assignment) {
 		e.leaveOut(u, a, ReasonOfferExhausted)
 	default:
 		e.enrol(u, a, arm, ReasonSplit)
-		a.Keep = e.sticky
+		a.Keep, a.KeepFrom = e.sticky, e.stickyFrom
+		if explored {
+			a.Explored, a.PAssign = true, e.explore.shares[arm]
+		}
 	}
 }
+
+var explorationHash = newPrefix(ExplorationSalt)
 
 // closed says why a unit cannot enter, whatever it is like; "" when it can.
 func (e *compiled) closed(u *Unit) string {

@@ -5,6 +5,9 @@ import "math/bits"
 // hashSeed is the seed of Unleash's variant hash, so that an Unleash SDK that evaluates locally and this package agree on every ASCII unit.
 const hashSeed = 86028157
 
+// ExplorationSalt is the salt of the exploration slice; no experiment, layer or holdout may have it.
+const ExplorationSalt = "perennial.exploration"
+
 // prefix is the state of murmur3_x86_32 (Austin Appleby, SMHasher) after salt + ":": a salt is hashed once, each unit only adds its own bytes.
 // Between words it keeps the 0–3 bytes that do not fill one, in the low bits of tail.
 type prefix struct {

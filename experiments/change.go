@@ -21,6 +21,9 @@ func NewExperiment(d Definition, now time.Time) (*Experiment, error) {
 		d.Metrics.Primary = "profit"
 	}
 	d.layOut()
+	if d.StickyFrom > 1 {
+		return nil, Invalid("sticky_min_revision", "%d is above the first allocation revision", d.StickyFrom)
+	}
 	return &Experiment{Definition: d, Status: Draft, Revision: 1, AllocationRevision: 1, CreatedAt: now.UTC()}, nil
 }
 
@@ -39,6 +42,9 @@ func (d *Definition) layOut() {
 		coverage = float64(Covered(d.Allocation)) / Buckets
 	}
 	d.Coverage = &coverage
+	if d.Exploration != nil {
+		d.Exploration = &Exploration{d.Exploration.Share, explore(nil, d.Variants, d.Allocation, coverage)}
+	}
 }
 
 // readOnly are fields of an Experiment that a patch may carry (people send back what they read) and that it cannot change.
@@ -90,10 +96,16 @@ func (e *Experiment) Patch(doc json.RawMessage) (*Experiment, error) {
 	if !explicit { // the ranges of a variant that left a draft go with it
 		next.Allocation = slices.DeleteFunc(next.Allocation, func(r Range) bool { return next.variant(r.Variant) < 0 })
 	}
+	if x := next.Exploration; x != nil {
+		x.Allocation = slices.DeleteFunc(x.Allocation, func(r Range) bool { return next.variant(r.Variant) < 0 })
+	}
 	if err := next.Definition.Validate(); err != nil {
 		return nil, err
 	}
 	next.reallocate(e, explicit && len(next.Allocation) > 0 && !slices.Equal(next.Allocation, e.Allocation))
+	if next.StickyFrom > next.AllocationRevision {
+		return nil, Invalid("sticky_min_revision", "%d is above the allocation revision %d: no answer could ever be kept", next.StickyFrom, next.AllocationRevision)
+	}
 	if err := next.Definition.Validate(); err != nil { // ranges that needed no weights may be gone
 		return nil, err
 	}
@@ -119,7 +131,20 @@ func (next *Experiment) reallocate(old *Experiment, explicit bool) {
 		next.Allocation = Reallocate(old.Allocation, next.Variants, coverage)
 	}
 	next.Coverage = &coverage
-	if !slices.Equal(next.Allocation, old.Allocation) {
+	var explored []Range
+	if old.Exploration != nil {
+		explored = old.Exploration.Allocation
+	}
+	changed := !slices.Equal(next.Allocation, old.Allocation)
+	if next.Exploration != nil {
+		from := explored
+		if old.StartedAt == nil {
+			from = nil
+		}
+		next.Exploration = &Exploration{next.Exploration.Share, explore(from, next.Variants, next.Allocation, coverage)}
+		changed = changed || !slices.Equal(next.Exploration.Allocation, explored)
+	}
+	if changed {
 		next.AllocationRevision = old.AllocationRevision + 1
 	}
 }
@@ -133,7 +158,7 @@ func (e *Experiment) keepsPromises(next *Experiment) error {
 		old, new any
 	}{{"salt", e.Salt, next.Salt}, {"control", e.Control, next.Control}, {"plan", e.Plan, next.Plan}, {"metrics.primary", e.Metrics.Primary, next.Metrics.Primary},
 		{"metrics.guardrails", e.Metrics.Guardrails, next.Metrics.Guardrails}, {"layer.key", layerKey(e), layerKey(next)}, {"prerequisite", e.Prerequisite, next.Prerequisite},
-		{"sticky", e.Sticky, next.Sticky}, {"simulated", e.Simulated, next.Simulated}} {
+		{"sticky", e.Sticky, next.Sticky}, {"exploration.share", exploredShare(e), exploredShare(next)}, {"upstream", e.Upstream, next.Upstream}, {"simulated", e.Simulated, next.Simulated}} {
 		if !reflect.DeepEqual(p.old, p.new) {
 			f.add(p.field, fixed)
 		}
@@ -144,6 +169,13 @@ func (e *Experiment) keepsPromises(next *Experiment) error {
 		}
 	}
 	return f.err()
+}
+
+func exploredShare(e *Experiment) float64 {
+	if e.Exploration == nil {
+		return 0
+	}
+	return e.Exploration.Share
 }
 
 func layerKey(e *Experiment) string {

@@ -36,16 +36,19 @@ type compiled struct {
 	status             Status
 	startAt, endAt     time.Time
 	killSwitch         string
+	upstream           string
 	forced             map[string]int
 	holdouts           []*gate
 	layer              *gate // the buckets of its layer that it owns; nil without a layer
 	parent             *compiled
 	parentVariants     map[string]bool
 	sticky             bool
+	stickyFrom         int64
 	needsServer        bool
 	targeting          Matcher
 	hash               prefix
 	ranges             []armRange // by start
+	explore            *exploring // nil without an exploration slice
 	arms               []arm
 	control            int
 	offers             []*Offer
@@ -58,6 +61,13 @@ type arm struct {
 	rules   []payloadRule
 	offer   *Offer
 	share   float64 // of the enrolled
+}
+
+// exploring is the even split of the exploration slice.
+type exploring struct {
+	buckets int // of ExplorationSalt: the lowest
+	ranges  []armRange
+	shares  []float64 // p_assign by arm
 }
 
 type payloadRule struct {
@@ -90,18 +100,18 @@ func (g *gate) holds(unit string) bool {
 func (e *compiled) inLayer(unit string) bool { return e.layer.holds(unit) }
 
 // armAt returns the arm that owns a bucket, or -1.
-func (e *compiled) armAt(bucket int) int {
-	low, high := 0, len(e.ranges)
+func armAt(ranges []armRange, bucket int) int {
+	low, high := 0, len(ranges)
 	for low < high {
 		mid := int(uint(low+high) >> 1)
-		if e.ranges[mid].end <= bucket {
+		if ranges[mid].end <= bucket {
 			low = mid + 1
 		} else {
 			high = mid
 		}
 	}
-	if low < len(e.ranges) && e.ranges[low].start <= bucket {
-		return e.ranges[low].arm
+	if low < len(ranges) && ranges[low].start <= bucket {
+		return ranges[low].arm
 	}
 	return -1
 }
@@ -202,7 +212,7 @@ func compileExperiment(e *Experiment, offers map[string]*Offer, server func(stri
 	if err := e.Definition.Validate(); err != nil {
 		return nil, err
 	}
-	c := &compiled{experiment: e, key: e.Key, status: e.Status, killSwitch: e.KillSwitch, hash: newPrefix(e.Salt),
+	c := &compiled{experiment: e, key: e.Key, status: e.Status, killSwitch: e.KillSwitch, upstream: e.Upstream, stickyFrom: e.StickyFrom, hash: newPrefix(e.Salt),
 		control: e.variant(e.Control), allocationRevision: e.AllocationRevision, targeting: NewMatcher(e.Targeting, server)}
 	if e.StartAt != nil {
 		c.startAt = *e.StartAt
@@ -233,10 +243,15 @@ func compileExperiment(e *Experiment, offers map[string]*Offer, server func(stri
 		}
 		c.arms = append(c.arms, a)
 	}
-	for _, r := range e.Allocation {
-		c.ranges = append(c.ranges, armRange{r.Start, r.End, e.variant(r.Variant)})
+	c.ranges = compileRanges(e, e.Allocation)
+	if x := e.Exploration; x != nil && x.Share > 0 {
+		c.explore = &exploring{buckets: share(Buckets, x.Share), ranges: compileRanges(e, x.Allocation), shares: make([]float64, len(e.Variants))}
+		for i, width := range widths(x.Allocation, e.Variants) {
+			if width > 0 {
+				c.explore.shares[i] = float64(width) / float64(Covered(x.Allocation))
+			}
+		}
 	}
-	slices.SortFunc(c.ranges, func(a, b armRange) int { return a.start - b.start })
 	if len(e.Forced) > 0 {
 		c.forced = make(map[string]int, len(e.Forced))
 		for unit, v := range e.Forced {
@@ -247,8 +262,17 @@ func compileExperiment(e *Experiment, offers map[string]*Offer, server func(stri
 	if e.Sticky != nil {
 		c.sticky = *e.Sticky
 	}
-	c.needsServer = scored || c.sticky || rules || quota || c.killSwitch != ""
+	c.needsServer = scored || c.sticky || rules || quota || c.killSwitch != "" || c.upstream != "" || c.explore != nil
 	return c, nil
+}
+
+func compileRanges(e *Experiment, allocation []Range) []armRange {
+	ranges := make([]armRange, 0, len(allocation))
+	for _, r := range allocation {
+		ranges = append(ranges, armRange{r.Start, r.End, e.variant(r.Variant)})
+	}
+	slices.SortFunc(ranges, func(a, b armRange) int { return a.start - b.start })
+	return ranges
 }
 
 // Version returns the version of the definitions.
@@ -267,7 +291,7 @@ func (s *Snapshot) Experiment(key string) (*Experiment, bool) {
 }
 
 // NeedsServer tells whether an experiment's answers depend on what only the server knows: scores, stage, features, kept answers, payload rules,
-// quotas, kill switches, or a prerequisite that does. Its definition is then not sent to SDKs that evaluate locally.
+// quotas, kill switches, an upstream's split, or on an exploration slice, which Unleash's documents cannot say; or a prerequisite that does. Its definition is then not sent to SDKs that evaluate locally.
 func (s *Snapshot) NeedsServer(key string) bool {
 	c, ok := s.byKey[key]
 	return ok && c.needsServer
@@ -317,6 +341,11 @@ func (s *Snapshot) Holdouts() []Holdout { return s.holdouts }
 func HeldOut(h *Holdout, unit string) bool {
 	bucket := Bucket(h.Salt, unit)
 	return slices.ContainsFunc(h.Allocation, func(r HoldoutRange) bool { return r.Start <= bucket && bucket < r.End })
+}
+
+// Explores tells whether a unit is in the exploration slice of an experiment.
+func Explores(e *Experiment, unit string) bool {
+	return e.Exploration != nil && Bucket(ExplorationSalt, unit) < share(Buckets, e.Exploration.Share)
 }
 
 // scoreNames are the columns of a scores run and of the profile; windowed are the families of features over a window, "orders_30d" or "revenue_all".

@@ -80,6 +80,8 @@ type Definition struct {
 	Salt         string            `json:"salt,omitempty"`
 	Layer        *LayerShare       `json:"layer,omitempty"`
 	Sticky       *bool             `json:"sticky,omitempty"`
+	StickyFrom   int64             `json:"sticky_min_revision,omitempty"` // kept answers of an older allocation revision do not count any more
+	Exploration  *Exploration      `json:"exploration,omitempty"`
 	Control      string            `json:"control"`
 	Variants     []Variant         `json:"variants"`
 	Coverage     *float64          `json:"coverage,omitempty"` // nil means 1
@@ -93,6 +95,7 @@ type Definition struct {
 	EndAt        *time.Time        `json:"end_at,omitempty"`
 	Ramp         *RampPlan         `json:"ramp,omitempty"`
 	KillSwitch   string            `json:"kill_switch,omitempty"` // flag of an upstream Unleash server
+	Upstream     string            `json:"upstream,omitempty"`    // flag of that server which splits: its variants are these, weights say what is planned
 	Simulated    bool              `json:"simulated,omitempty"`   // the behaviour of its units was made by features/synth
 	Tags         []string          `json:"tags,omitempty"`
 }
@@ -101,6 +104,13 @@ type Definition struct {
 type LayerShare struct {
 	Key   string  `json:"key"`
 	Share float64 `json:"share"`
+}
+
+// Exploration gives a slice of all units an even split over the variants, whatever their weights are, so that what is learned of them is not biased by a
+// policy. The slice has a salt of its own (ExplorationSalt), the same in every experiment; the server fills the allocation in.
+type Exploration struct {
+	Share      float64 `json:"share"`
+	Allocation []Range `json:"allocation,omitempty"`
 }
 
 // Prerequisite holds an experiment back from units that do not have one of the variants of another.

@@ -74,6 +74,7 @@ func (d *Definition) Validate() error {
 			f.add("prerequisite.variants", "is empty: name the variants that open this experiment")
 		}
 	}
+	d.checkExploration(&f)
 	d.checkMetrics(&f)
 	d.Plan.check(&f)
 	if d.Ramp != nil {
@@ -158,6 +159,27 @@ func (d *Definition) checkAllocation(f *faults) {
 		spans[i] = span{i, r.Start, r.End}
 	}
 	checkOverlap(f, "allocation", spans)
+}
+
+func (d *Definition) checkExploration(f *faults) {
+	if d.StickyFrom < 0 {
+		f.add("sticky_min_revision", "%d is negative", d.StickyFrom)
+	}
+	x := d.Exploration
+	if x == nil {
+		return
+	}
+	checkFraction(f, "exploration.share", x.Share)
+	for i, r := range x.Allocation {
+		at := fmt.Sprintf("exploration.allocation[%d]", i)
+		if d.variant(r.Variant) < 0 {
+			f.add(at+".variant", "%q is not one of the variants", r.Variant)
+		}
+		checkRange(f, at, r.Start, r.End)
+	}
+	if d.Upstream != "" {
+		f.add("exploration", "cannot be had where an upstream flag splits")
+	}
 }
 
 type span struct{ index, start, end int }
@@ -330,6 +352,9 @@ func checkKey(f *faults, field, key string) {
 func checkSalt(f *faults, field, salt string) {
 	if !saltForm.MatchString(salt) {
 		f.add(field, "%q is not 1 to 64 of A-Z a-z 0-9 . _ -", salt)
+	}
+	if salt == ExplorationSalt {
+		f.add(field, "%q is the salt of the exploration slice", salt)
 	}
 }
 

@@ -31,7 +31,7 @@ type Config struct {
 	Database           string    `koanf:"database"`             // PostgreSQL URL of the control store; default SQLite in the data directory
 	PseudonymKey       string    `koanf:"pseudonym_key"`        // HMAC key; user ids are stored as pseudonyms when set
 	UnitKey            string    `koanf:"unit_key"`             // HMAC key; when set, frontend keys may ask only about units that are signed with it
-	UnleashURL         string    `koanf:"unleash_url"`          // upstream Unleash server whose flags are kill switches
+	UnleashURL         string    `koanf:"unleash_url"`          // upstream Unleash server whose flags are kill switches and splits
 	UnleashToken       string    `koanf:"unleash_token"`
 	location           *time.Location
 }

@@ -38,7 +38,7 @@ memory: 1GB
 # With a key, user ids are stored, logged and exported as their HMAC only.
 # pseudonym_key: "a long random text, kept outside this file: PERENNIAL_PSEUDONYM_KEY"
 
-# An upstream Unleash server whose flags switch experiments off (kill_switch of an experiment).
+# An upstream Unleash server whose flags switch experiments off (kill_switch of an experiment) or split them (upstream).
 # unleash_url: https://unleash.example.com/api
 # unleash_token: "kept outside this file: PERENNIAL_UNLEASH_TOKEN"
 

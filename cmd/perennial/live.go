@@ -75,6 +75,7 @@ func (v *live) watchUpstream(o *api.Options) error {
 		return usageError{err}
 	}
 	v.upstream, o.Upstream, o.Flags = up, up.On, up.Document
+	o.Watched = func() ([]unleash.Flag, string) { return up.Flags(), up.Fault() }
 	return nil
 }
 

@@ -401,23 +401,9 @@ func (r *results) strata(ctx context.Context, e *experiments.Experiment) (map[in
 
 // sharesOf is the probability of each variant among the enrolled.
 func sharesOf(e *experiments.Experiment) map[string]float64 {
-	width, sum := map[string]float64{}, 0.0
-	for _, a := range e.Allocation {
-		width[a.Variant] += float64(a.End - a.Start)
-		sum += float64(a.End - a.Start)
-	}
-	for _, v := range e.Variants {
-		if sum == 0 {
-			width[v.Key] = v.Weight
-		}
-	}
-	if sum == 0 {
-		for _, w := range width {
-			sum += w
-		}
-	}
-	for v := range width {
-		width[v] /= sum
+	width := map[string]float64{}
+	for i, share := range e.Shares() {
+		width[e.Variants[i].Key] = share
 	}
 	return width
 }

@@ -131,6 +131,21 @@ func TestStickyFirstAnswerStands(t *testing.T) {
 	if _, ok := l.Sticky("u", "x"); ok {
 		t.Error("experiment and unit are confused")
 	}
+	// An answer below the least revision is replaced, durably; one that is not stands.
+	later := lake.Kept{Variant: "later", AllocationRevision: 9, Least: 9}
+	for i, want := range []lake.Kept{{Variant: "later", AllocationRevision: 9}, {Variant: "later", AllocationRevision: 9}} {
+		k, err := l.Keep(t.Context(), "x", "u", later)
+		if k.Least = 0; err != nil || k != want {
+			t.Errorf("Keep %d with a least revision = %v, %v, want %v", i, k, err, want)
+		}
+		later.Variant = "latest"
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if k, ok := serve(t, dir).Sticky("x", "u"); !ok || k.Variant != "later" {
+		t.Errorf("after a restart the replaced answer is %v, %v", k, ok)
+	}
 }
 
 func TestRecentCountsToday(t *testing.T) {

@@ -17,6 +17,7 @@ type Kept struct {
 	AllocationRevision int64
 	PAssign            float64
 	ScoreVersion       string
+	Least              int64 `json:"-"` // Keep replaces an answer of an older allocation revision than this
 }
 
 // keepLocks serialise the first answers of units that share one.
@@ -35,11 +36,11 @@ func (l *Lake) Sticky(experiment, unit string) (Kept, bool) {
 	return e.kept, true
 }
 
-// Keep keeps a first answer if there is none yet and returns the one that stands; it is durable when Keep returns. It errs with
+// Keep keeps a first answer if there is none yet (or one of an allocation revision below k.Least) and returns the one that stands; it is durable when Keep returns. It errs with
 // ErrNotServing or ErrDiskFull and then keeps nothing.
 func (l *Lake) Keep(ctx context.Context, experiment, unit string, k Kept) (Kept, error) {
 	h := keptHash(experiment, unit)
-	if e := l.kept.get(h, experiment, unit); e != nil {
+	if e := l.kept.get(h, experiment, unit); e != nil && e.kept.AllocationRevision >= k.Least {
 		return e.kept, nil
 	}
 	j, err := l.enter()
@@ -53,7 +54,7 @@ func (l *Lake) Keep(ctx context.Context, experiment, unit string, k Kept) (Kept,
 	lock := &keepLocks[h>>58]
 	lock.Lock()
 	defer lock.Unlock()
-	if e := l.kept.get(h, experiment, unit); e != nil {
+	if e := l.kept.get(h, experiment, unit); e != nil && e.kept.AllocationRevision >= k.Least {
 		return e.kept, nil
 	}
 	doc, err := json.Marshal(k)

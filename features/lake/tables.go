@@ -125,14 +125,22 @@ func (t *keptTable) get(hash uint64, experiment, unit string) *keptEntry {
 	}
 }
 
-// put inserts an entry that is not there yet and returns the one that stands.
+// put inserts an entry that is not there yet, or whose allocation revision is below e's least, and returns the one that stands.
 func (t *keptTable) put(e *keptEntry) *keptEntry {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if old := t.get(e.hash, e.experiment, e.unit); old != nil {
-		return old
-	}
 	p := t.table.Load()
+	if old := t.get(e.hash, e.experiment, e.unit); old != nil {
+		if old.kept.AllocationRevision >= e.kept.Least {
+			return old
+		}
+		slots := *p
+		for i := e.hash & uint64(len(slots)-1); ; i = (i + 1) & uint64(len(slots)-1) {
+			if slots[i].CompareAndSwap(old, e) {
+				return e
+			}
+		}
+	}
 	if p == nil || t.n*2 >= len(*p) {
 		size := 1024
 		if p != nil {
