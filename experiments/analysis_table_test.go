@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"perennial/experiments/stats"
@@ -213,6 +214,44 @@ func TestMoneyScale(t *testing.T) {
 			}
 			if m.Margin > 0 && (one.NonInferior.Verdict != hundred.NonInferior.Verdict || one.Equivalent.Verdict != hundred.Equivalent.Verdict) {
 				t.Errorf("%s: verdicts move with the unit of money", inference)
+			}
+		}
+	}
+}
+
+// The report says each verdict and note in both languages, escapes what it shows, and runs no script.
+func TestReport(t *testing.T) {
+	table := shopTable(1200, 3)
+	for i, v := range table.Variant {
+		if v == "B" {
+			table.Variant[i] = "<b>满减</b>"
+		}
+	}
+	plan := TablePlan{Control: "A", Alpha: 0.05, Inference: GST, Looks: 10, Look: 4, MDE: 0.1, Segments: []string{"stage"}, Metrics: []TableMetric{
+		{Column: "spend", Kind: KindMean, CapQuantile: 0.99, Equivalence: 0.02}, {Column: "spend", Kind: KindQuantile, Quantile: 0.5, Lower: true}, {Column: "paid", Kind: KindProportion, Margin: 0.1}}}
+	doc, err := AnalyzeTable(table, plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := Report(doc, "orders.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(raw)
+	for _, want := range []string{"&lt;b&gt;满减&lt;/b&gt;", "更好", "better", "更差", "worse", "不截尾", "without the cut", "Chance to end significant", "照目前的走势", "stage = s0", "<svg"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the report lacks %q", want)
+		}
+	}
+	for _, bad := range []string{"<b>满减", "<script", "http:", "https:", "NaN", "%!"} {
+		if strings.Contains(page, bad) {
+			t.Errorf("the report holds %q", bad)
+		}
+	}
+	for _, r := range doc.Results {
+		for _, n := range r.Notes() {
+			if n.ZH == "" || n.EN == "" || strings.Contains(n.ZH+n.EN, "%!") || strings.Contains(n.EN, "NaN") {
+				t.Errorf("note %+v", n)
 			}
 		}
 	}

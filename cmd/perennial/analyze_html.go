@@ -2,13 +2,14 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 
 	"perennial/experiments"
 )
 
 // writeReport writes a self-contained HTML report of an analysis.
 func writeReport(path string, doc *experiments.Analysis, file string) error {
-	raw, err := experiments.Report(doc, file)
+	raw, err := experiments.Report(doc, filepath.Base(file))
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,28 @@ func printResultRows(b *strings.Builder, doc *experiments.Analysis) {
 	if doc.Inference != experiments.Fixed {
 		level += " (" + doc.Inference + ")"
 	}
-	t.AppendHeader(table.Row{"metric", "variant", "segment", "control", "treated", "effect", level, "lift", "lift interval", "p", ""})
+	segments, notes, adjusted := false, false, false
+	for _, r := range doc.Results {
+		segments = segments || r.Segment != nil
+		notes = notes || len(r.Warnings) > 0 || r.Reason != nil
+		adjusted = adjusted || (r.PAdjusted.Known() && r.PAdjusted != r.PValue)
+	}
+	p := "p"
+	if adjusted {
+		p = "p (adjusted)"
+	}
+	cells := func(metric, variant, segment, control, treated, effect, interval, lift, liftInterval, p, verdict, note any) table.Row {
+		row := table.Row{metric, variant}
+		if segments {
+			row = append(row, segment)
+		}
+		row = append(row, control, treated, effect, interval, lift, liftInterval, p, verdict)
+		if notes {
+			row = append(row, note)
+		}
+		return row
+	}
+	t.AppendHeader(cells("metric", "variant", "segment", "control", "treated", "effect", level, "lift", "lift interval", p, "verdict", ""))
 	for _, r := range doc.Results {
 		segment := ""
 		if r.Segment != nil {
@@ -69,11 +90,27 @@ func printResultRows(b *strings.Builder, doc *experiments.Analysis) {
 		if r.Reason != nil {
 			note = strings.TrimSpace(*r.Reason + " " + note)
 		}
-		t.AppendRow(table.Row{r.Metric, r.Variant, segment, digits(r.MeanControl), digits(r.Mean), signed(r.Effect), span(r.EffectLow, r.EffectHigh, digits),
-			lift(r.RelEffect), span(r.RelLow, r.RelHigh, lift), short3(r.PAdjusted), note})
+		t.AppendRow(cells(shownMetric(r), r.Variant, segment, digits(r.MeanControl), digits(r.Mean), signed(r.Effect), span(r.EffectLow, r.EffectHigh, digits),
+			lift(r.RelEffect), span(r.RelLow, r.RelHigh, lift), short3(r.PAdjusted), experiments.VerdictText(doc.Verdict(r)).EN, note))
 	}
 	b.WriteString(t.Render())
 	b.WriteString("\n")
+	for _, r := range doc.Results {
+		if r.Segment != nil {
+			continue
+		}
+		for _, n := range r.Notes() {
+			fmt.Fprintf(b, "%s, %s: %s\n", shownMetric(r), r.Variant, n.EN)
+		}
+	}
+}
+
+// shownMetric names a metric and, where one column may be asked several questions, its kind.
+func shownMetric(r experiments.Result) string {
+	if r.Kind == experiments.KindQuantile || r.Kind == experiments.KindRatio {
+		return r.Metric + " (" + r.Kind + ")"
+	}
+	return r.Metric
 }
 
 // digits prints six significant digits, or a dash for what was not computed.
