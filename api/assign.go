@@ -85,6 +85,7 @@ type ask struct {
 	p      *plan
 	flags  *unleash.Document // of an upstream Unleash; nil without one
 	unit   experiments.Unit
+	person []string // every id of the unit's person, the user first; nil when it has one id
 	sent   sentAttributes
 	server serverAttributes
 	keys   []string
@@ -96,17 +97,14 @@ type ask struct {
 	out    []byte
 	asking string // the experiment that is being answered
 	kept   func(experiment string) (experiments.StickyAnswer, bool)
+	whose  func(experiment string) string
 	used   func(offer string) bool
 	split  func(flag string) (variant string, on bool)
 }
 
 var asks = sync.Pool{New: func() any {
 	a := &ask{}
-	a.kept = func(experiment string) (experiments.StickyAnswer, bool) {
-		k, ok := a.s.o.Lake.Sticky(experiment, a.unit.ID)
-		return experiments.StickyAnswer{Variant: k.Variant, AllocationRevision: k.AllocationRevision, PAssign: k.PAssign, ScoreVersion: k.ScoreVersion}, ok
-	}
-	a.used, a.split = a.usedUp, a.upstreamVariant
+	a.kept, a.used, a.whose, a.split = a.sticky, a.usedUp, a.first, a.upstreamVariant
 	return a
 }}
 
@@ -120,7 +118,7 @@ func (a *ask) usedUp(offer string) bool {
 		return true
 	}
 	for revision := e.AllocationRevision; revision > 0; revision-- {
-		if a.s.o.Lake.Exposed(a.unit.ID, a.asking, revision) {
+		if a.exposed(a.asking, revision) {
 			return false
 		}
 	}
@@ -147,7 +145,7 @@ func (s *Server) newAsk(ctx context.Context) (*ask, *Problem) {
 func (a *ask) free() {
 	clear(a.sent.list)
 	clear(a.keys)
-	a.unit, a.server, a.ctx, a.p, a.flags = experiments.Unit{}, serverAttributes{}, nil, nil, nil
+	a.unit, a.server, a.ctx, a.p, a.flags, a.person = experiments.Unit{}, serverAttributes{}, nil, nil, nil, nil
 	if cap(a.body) > maxPooled || cap(a.out) > maxPooled {
 		return
 	}
@@ -157,13 +155,24 @@ func (a *ask) free() {
 // about sets the unit that is asked about. id may point into the body.
 func (a *ask) about(id string) {
 	now := a.s.now()
-	a.server = serverAttributes{p: a.p.profiles, unit: id, now: now, shop: &a.s.o.Shop, lake: a.s.o.Lake}
+	a.person = a.s.o.Lake.Person(id)
+	a.server = serverAttributes{p: a.p.profiles, unit: id, person: a.person, now: now, shop: &a.s.o.Shop, lake: a.s.o.Lake}
+	user := id // scores are the user's
+	if len(a.person) > 0 {
+		user = a.person[0]
+	}
 	if a.p.profiles != nil {
-		a.server.row, a.server.found = a.p.profiles.Row(id)
+		a.server.row, a.server.found = a.p.profiles.Row(user)
 	}
 	out := *a.s.optedOut.Load()
 	a.unit = experiments.Unit{ID: id, Server: &a.server, Sent: &a.sent, Now: now, Sticky: a.kept, Upstream: a.s.o.Upstream, OfferOut: a.used, Split: a.split,
-		OptedOut: len(out) > 0 && out[id]}
+		OptedOut: len(out) > 0 && (out[id] || out[user])}
+	if len(a.person) > 0 {
+		a.unit.First = a.whose
+		for _, other := range a.person {
+			a.unit.OptedOut = a.unit.OptedOut || out[other]
+		}
+	}
 }
 
 // answer evaluates one experiment, keeps a sticky first answer and records the exposure.
@@ -186,16 +195,16 @@ func (a *ask) answer(key string) (experiments.Assignment, error) {
 	if known && a.expose == exposeYes {
 		return x, nil
 	}
-	if !known {
-		a.s.given(&x)
-	}
-	err := a.s.o.Lake.Expose(a.ctx, lake.Exposure{Unit: strings.Clone(a.unit.ID), Experiment: strings.Clone(x.Experiment), Variant: x.Variant,
+	shown := known || a.exposed(x.Experiment, x.AllocationRevision)
+	err := a.s.o.Lake.Expose(a.ctx, lake.Exposure{Unit: strings.Clone(a.unit.ID), By: a.by(x.Experiment), Experiment: x.Experiment, Variant: x.Variant,
 		AllocationRevision: x.AllocationRevision, PAssign: x.PAssign, Policy: x.Policy(), ScoreVersion: a.scoreVersion(&x), At: a.unit.Now}, a.expose == exposeSync)
 	if err != nil {
 		a.s.count.exposureFailed.Inc()
 		if a.expose == exposeSync {
 			return x, err
 		}
+	} else if !shown {
+		a.s.given(&x)
 	}
 	return x, nil
 }

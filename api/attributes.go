@@ -14,11 +14,12 @@ type serverAttributes struct {
 	row   int32
 	found bool
 
-	unit  string
-	now   time.Time
-	shop  *features.Shop
-	lake  *lake.Lake
-	today bool // one of today's counts was asked for
+	unit   string
+	person []string // every id of the unit's person; nil when it has one id
+	now    time.Time
+	shop   *features.Shop
+	lake   *lake.Lake
+	today  bool // one of today's counts was asked for
 }
 
 // Attribute returns a score, a feature or one of today's counts (orders_today, cart_today, days_since_last_order). A unit without a row is a prospect
@@ -55,7 +56,7 @@ func prospect(name string) experiments.Value {
 
 // overlay reads what became known since midnight, unsealed events included, over last night's snapshot.
 func (a *serverAttributes) overlay(name string) experiments.Value {
-	orders, carts, last, _ := a.lake.Recent(a.unit)
+	orders, carts, last := recentOf(a.lake, a.unit, a.person)
 	switch name {
 	case "orders_today":
 		return experiments.Value{Kind: experiments.Number, Num: float64(orders)}

@@ -4,9 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"maps"
 	"net/http"
 	"strings"
-	"sync"
+	"sync/atomic"
 
 	"github.com/gin-gonic/gin"
 
@@ -69,18 +70,26 @@ func (c *Caller) By() string {
 // used are remembered as they came, so that only the first request of a key pays for the hash; a ring lives until keys change.
 type keyring struct {
 	callers map[[sha256.Size]byte]*Caller
-	used    sync.Map // secret → *Caller
+	used    atomic.Pointer[map[string]*Caller] // by secret; replaced as a whole
 }
 
 // caller returns who a secret belongs to; nil when it is no key.
 func (r *keyring) caller(secret string) *Caller {
-	if who, ok := r.used.Load(secret); ok {
-		return who.(*Caller)
+	used := r.used.Load()
+	if used != nil {
+		if who := (*used)[secret]; who != nil {
+			return who
+		}
 	}
 	who := r.callers[sha256.Sum256([]byte(secret))]
-	if who != nil { // strangers are not remembered: the map holds no more than there are keys
-		r.used.Store(strings.Clone(secret), who)
+	if who == nil { // strangers are not remembered: the map holds no more than there are keys
+		return nil
 	}
+	more := map[string]*Caller{strings.Clone(secret): who}
+	if used != nil {
+		maps.Copy(more, *used)
+	}
+	r.used.CompareAndSwap(used, &more) // a lost race costs the hash once more
 	return who
 }
 

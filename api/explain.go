@@ -103,13 +103,17 @@ func (s *Server) explain(ctx context.Context, in *struct{ Body explainBody }) (*
 	a.asking = e.Key
 	x := a.p.snap.Assign(&a.unit, e.Key)
 	a.appendAssignment(&x)
+	id := in.Body.UnitID
+	if by := a.by(e.Key); by != "" {
+		id = by // the id of this person that met the experiment first
+	}
 	out := Explanation{UnitID: in.Body.UnitID, Experiment: e.Key, Step: x.Reason, Text: reasonWords[x.Reason], Assignment: append(json.RawMessage(nil), a.out...), Status: string(e.Status),
-		OptedOut: a.unit.OptedOut, Holdouts: []explainHoldout{}, Targeting: []explainRule{}, Salt: e.Salt, Bucket: experiments.Bucket(e.Salt, in.Body.UnitID)}
+		OptedOut: a.unit.OptedOut, Holdouts: []explainHoldout{}, Targeting: []explainRule{}, Salt: e.Salt, Bucket: experiments.Bucket(e.Salt, id)}
 	for _, h := range a.p.snap.HoldoutsOf(e.Key) {
-		out.Holdouts = append(out.Holdouts, explainHoldout{h.Key, experiments.Bucket(h.Salt, in.Body.UnitID), experiments.HeldOut(&h, in.Body.UnitID)})
+		out.Holdouts = append(out.Holdouts, explainHoldout{h.Key, experiments.Bucket(h.Salt, id), experiments.HeldOut(&h, id)})
 	}
 	if layer, owned, ok := a.p.snap.LayerOf(e.Key); ok {
-		l := &explainLayer{Key: layer.Key, Bucket: experiments.Bucket(layer.Salt, in.Body.UnitID), Owned: owned}
+		l := &explainLayer{Key: layer.Key, Bucket: experiments.Bucket(layer.Salt, id), Owned: owned}
 		for _, r := range owned {
 			l.Inside = l.Inside || r.Start <= l.Bucket && l.Bucket < r.End
 		}

@@ -124,9 +124,16 @@ func (s *Server) exposeOne(c *gin.Context, raw json.RawMessage) (known bool, err
 	if s.o.Lake.Exposed(in.UnitID, x.Experiment, x.AllocationRevision) {
 		return true, nil
 	}
-	s.given(&x)
-	return false, s.o.Lake.Expose(c.Request.Context(), lake.Exposure{Unit: in.UnitID, Experiment: x.Experiment, Variant: x.Variant, AllocationRevision: x.AllocationRevision,
-		PAssign: x.PAssign, Policy: x.Policy(), ScoreVersion: a.scoreVersion(&x), At: a.unit.Now}, false)
+	shown := a.exposed(x.Experiment, x.AllocationRevision)
+	if err := s.o.Lake.Expose(c.Request.Context(), lake.Exposure{Unit: in.UnitID, By: a.by(x.Experiment), Experiment: x.Experiment, Variant: x.Variant, AllocationRevision: x.AllocationRevision,
+		PAssign: x.PAssign, Policy: x.Policy(), ScoreVersion: a.scoreVersion(&x), At: a.unit.Now}, false); err != nil {
+		s.count.exposureFailed.Inc()
+		return false, err
+	}
+	if !shown {
+		s.given(&x)
+	}
+	return false, nil
 }
 
 // appendProblem writes the problem of one line of a stream.

@@ -115,7 +115,7 @@ func (a *ask) etag(surface string, parts ...[]byte) string {
 	if a.unit.OptedOut {
 		head[16] = 1
 	}
-	orders, carts, last, _ := a.s.o.Lake.Recent(a.unit.ID)
+	orders, carts, last := recentOf(a.s.o.Lake, a.unit.ID, a.person)
 	binary.LittleEndian.PutUint64(head[24:], uint64(orders))
 	binary.LittleEndian.PutUint64(head[32:], uint64(carts))
 	binary.LittleEndian.PutUint64(head[40:], uint64(last.Unix()))
@@ -129,6 +129,9 @@ func (a *ask) etag(surface string, parts ...[]byte) string {
 	}
 	if a.flags != nil {
 		h.Write([]byte(a.flags.ETag))
+	}
+	if len(a.person) > 0 {
+		a.writePerson(h)
 	}
 	h.Write([]byte(surface))
 	h.Write([]byte{0})

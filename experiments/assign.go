@@ -66,6 +66,17 @@ type Unit struct {
 	Upstream func(flag string) bool                       // nil: every kill switch is on
 	OfferOut func(offer string) bool                      // tells that an offer's quota is used up; nil: none is
 	Split    func(flag string) (variant string, on bool)  // what the upstream server gives the unit; nil: its flags are off
+	// First names the id of the same person that met an experiment first: its buckets decide, so that who signs in keeps the variant that she was shown
+	// before. nil: the unit has one id.
+	First func(experiment string) string
+}
+
+// first is the id whose buckets decide.
+func (u *Unit) first(experiment string) string {
+	if u.First == nil {
+		return u.ID
+	}
+	return u.First(experiment)
 }
 
 // StickyAnswer is a kept first answer.
@@ -126,7 +137,8 @@ func (e *compiled) assign(u *Unit, a *Assignment) {
 			return
 		}
 	}
-	if reason := e.closed(u); reason != "" {
+	id := u.first(e.key)
+	if reason := e.closed(u, id); reason != "" {
 		e.leaveOut(u, a, reason)
 		return
 	}
@@ -162,8 +174,8 @@ func (e *compiled) assign(u *Unit, a *Assignment) {
 			arm = i
 		}
 	default:
-		a.Bucket = e.hash.bucket(u.ID)
-		if explored = e.explore != nil && explorationHash.bucket(u.ID) < e.explore.buckets; explored {
+		a.Bucket = e.hash.bucket(id)
+		if explored = e.explore != nil && explorationHash.bucket(id) < e.explore.buckets; explored {
 			arm = armAt(e.explore.ranges, a.Bucket)
 		} else {
 			arm = armAt(e.ranges, a.Bucket)
@@ -185,8 +197,8 @@ func (e *compiled) assign(u *Unit, a *Assignment) {
 
 var explorationHash = newPrefix(ExplorationSalt)
 
-// closed says why a unit cannot enter, whatever it is like; "" when it can.
-func (e *compiled) closed(u *Unit) string {
+// closed says why a unit cannot enter, whatever it is like; "" when it can. id is the one whose buckets decide.
+func (e *compiled) closed(u *Unit, id string) string {
 	switch {
 	case e.status == Draft:
 		return ReasonNotStarted
@@ -202,11 +214,11 @@ func (e *compiled) closed(u *Unit) string {
 		return ReasonOptedOut
 	}
 	for _, h := range e.holdouts {
-		if h.holds(u.ID) {
+		if h.holds(id) {
 			return ReasonHoldout
 		}
 	}
-	if e.layer != nil && !e.inLayer(u.ID) {
+	if e.layer != nil && !e.inLayer(id) {
 		return ReasonLayer
 	}
 	if p := e.parent; p != nil {

@@ -109,6 +109,7 @@ func (l *Lake) appendLot(ctx context.Context, j *journal, events []features.Even
 	j.ids.grew(len(fresh))
 	for _, i := range fresh {
 		l.recent.add(&events[i])
+		l.people.learn(&events[i])
 	}
 	for _, w := range waits {
 		select {

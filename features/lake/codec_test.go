@@ -69,7 +69,7 @@ func TestHashSetEqualsMap(t *testing.T) {
 		if h == 0 {
 			continue
 		}
-		if got := s.add(h); got == want[h] {
+		if got := s.add(h, uint32(i)); got == want[h] {
 			t.Fatalf("add(%x) = %v with the hash there already: %v", h, got, want[h])
 		}
 		want[h] = true
@@ -81,9 +81,11 @@ func TestHashSetEqualsMap(t *testing.T) {
 	if s.len() != len(want) {
 		t.Errorf("%d members, want %d", s.len(), len(want))
 	}
-	for h := range want {
-		if !s.has(h) {
-			t.Fatalf("%x is lost", h)
+	for i := uint64(1); i < 20_000; i++ {
+		if h := i * 0x9e3779b97f4a7c15 >> 40 << 20; want[h] {
+			if mark, ok := s.get(h); !ok || uint64(mark) != i {
+				t.Fatalf("%x has mark %d, %v, want %d", h, mark, ok, i)
+			}
 		}
 	}
 	if s.has(12345) {

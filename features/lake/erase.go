@@ -114,6 +114,9 @@ func (l *Lake) erase(ctx context.Context, user string) (p Proof, err error) {
 		if err := eraseTraits(ctx, tx, user); err != nil {
 			return err
 		}
+		if err := eraseLinks(ctx, tx, user); err != nil {
+			return err
+		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO tombstones (user_id, before_us) VALUES (?, ?)
 			ON CONFLICT (user_id) DO UPDATE SET before_us = max(before_us, excluded.before_us)`, user, now.UnixMicro())
 		return err
@@ -325,9 +328,9 @@ func (l *Lake) eraseJournal(ctx context.Context, user string, views map[uint64]b
 	if err == nil && len(views) > 0 {
 		err = j.each(viewPrefix, func(key, value []byte) error {
 			left := make([]byte, 0, len(value))
-			for v := value; len(v) >= 8; v = v[8:] {
+			for v := value; len(v) >= viewBytes; v = v[viewBytes:] {
 				if !views[binary.BigEndian.Uint64(v)] {
-					left = append(left, v[:8]...)
+					left = append(left, v[:viewBytes]...)
 				}
 			}
 			switch {
@@ -359,6 +362,7 @@ func (l *Lake) eraseJournal(ctx context.Context, user string, views map[uint64]b
 		l.views.shards[h>>58].remove(h)
 	}
 	l.kept.without(func(e *keptEntry) bool { return e.unit == user })
+	l.people.forget(user)
 	fresh, err := l.openJournal(ctx, j.lock)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"sync"
 	"time"
@@ -23,6 +24,7 @@ const (
 // Exposure is the first time that a unit met its variant, as written by a single evaluation.
 type Exposure struct {
 	Unit, Experiment, Variant string
+	By                        string // the id of the same person whose buckets decided; "": the unit's own
 	AllocationRevision        int64
 	PAssign                   float64
 	Policy                    string
@@ -36,10 +38,16 @@ type exposures struct {
 	shards [viewShards]hashSet
 
 	mu      sync.Mutex
-	queue   []Exposure
-	hashes  []uint64
+	queue   []waiting
 	flushMu sync.Mutex // one flush at a time, in queue order
 	wake    chan struct{}
+}
+
+// waiting is an exposure on its way to the journal with its entry in the set.
+type waiting struct {
+	Exposure
+	hash uint64
+	mark uint32
 }
 
 func (x *exposures) init() { x.wake = make(chan struct{}, 1) }
@@ -59,23 +67,52 @@ func (l *Lake) Exposed(unit, experiment string, revision int64) bool {
 	return l.views.shards[h>>58].has(h)
 }
 
+// Met returns when an id met a revision of an experiment by its own buckets, to the second. ok is false when it never did, or only as another id of
+// its person: then that one's buckets decided.
+func (l *Lake) Met(id, experiment string, revision int64) (at time.Time, ok bool) {
+	h := viewHash(id, experiment, revision)
+	mark, ok := l.views.shards[h>>58].get(h)
+	return time.Unix(markEpoch+int64(mark>>1), 0).UTC(), ok && mark&1 == 1
+}
+
+// markEpoch is the first second that a mark can hold, 2020-01-01 UTC; the last is 68 years later.
+const markEpoch = 1577836800
+
+// markOf is the time of an exposure in seconds, above a bit that says that the id's own buckets decided.
+func markOf(at time.Time, own bool) uint32 {
+	mark := uint32(min(max(at.Unix()-markEpoch, 0), 1<<31-1)) << 1
+	if own {
+		mark |= 1
+	}
+	return mark
+}
+
 // Expose records an exposure once per unit, experiment and allocation revision. It returns at once; the record is synced within
-// 5 ms, or before it returns when sync is true (then it errs when it cannot be). It never blocks on a full queue: it counts what it had to drop and the next
-// evaluation writes it again. Before Serve, and while the disk is full, exposures wait in the queue.
+// 5 ms, or before it returns when sync is true (then it errs when it cannot be). It never blocks on a full queue: it counts what it had to drop, errs with
+// ErrBehind, and the next evaluation writes it again. Before Serve, and while the disk is full, exposures wait in the queue.
 func (l *Lake) Expose(ctx context.Context, e Exposure, sync bool) error {
 	x := &l.views
 	h := viewHash(e.Unit, e.Experiment, e.AllocationRevision)
 	if !x.shards[h>>58].has(h) {
+		if e.At.IsZero() {
+			e.At = l.now()
+		}
+		own := e.By == "" || e.By == e.Unit
+		w := waiting{e, h, markOf(e.At, own)}
 		x.mu.Lock()
-		switch {
-		case len(x.queue) >= viewQueue:
+		if len(x.queue) >= viewQueue {
 			x.mu.Unlock()
 			l.counts.droppedViews.Add(1)
-			return nil
-		case x.shards[h>>58].add(h):
-			x.queue, x.hashes = append(x.queue, e), append(x.hashes, h)
+			return fmt.Errorf("exposures: %w", ErrBehind)
+		}
+		if x.shards[h>>58].add(h, w.mark) {
+			x.queue = append(x.queue, w)
 		}
 		x.mu.Unlock()
+		if !own { // her person met the experiment by that id
+			by := viewHash(e.By, e.Experiment, e.AllocationRevision)
+			x.shards[by>>58].add(by, w.mark|1)
+		}
 		select {
 		case x.wake <- struct{}{}:
 		default:
@@ -132,7 +169,7 @@ func (l *Lake) flushViews(ctx context.Context) error {
 	for {
 		x.mu.Lock()
 		n := min(len(x.queue), recordEvents)
-		queue, hashes := x.queue[:n:n], x.hashes[:n:n]
+		queue := x.queue[:n:n]
 		x.mu.Unlock()
 		if n == 0 {
 			return nil
@@ -143,27 +180,34 @@ func (l *Lake) flushViews(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := l.writeViews(j, queue, hashes); err != nil {
+		if err := l.writeViews(j, queue); err != nil {
 			return err
 		}
 		x.mu.Lock()
-		x.queue, x.hashes = x.queue[n:], x.hashes[n:]
-		if len(x.queue) == 0 {
-			x.queue, x.hashes = nil, nil
+		if x.queue = x.queue[n:]; len(x.queue) == 0 {
+			x.queue = nil
 		}
 		x.mu.Unlock()
 	}
 }
 
-// writeViews commits exposures as `Experiment Viewed` events and their hashes in one record.
-func (l *Lake) writeViews(j *journal, queue []Exposure, hashes []uint64) error {
+// viewBytes is what an entry of the set takes in the journal: its hash and its mark.
+const viewBytes = 12
+
+// writeViews commits exposures as `Experiment Viewed` events and their entries of the set in one record.
+func (l *Lake) writeViews(j *journal, queue []waiting) error {
 	f := j.begin(len(queue), l.now())
 	events := make([]features.Event, 0, len(queue))
 	places := make([]int, 0, len(queue))
-	views := make([]byte, 0, 8*len(hashes))
+	views := make([]byte, 0, viewBytes*len(queue))
 	for i := range queue {
-		views = binary.BigEndian.AppendUint64(views, hashes[i])
-		e := viewEvent(&queue[i], l.o.Shop.Currency)
+		w := &queue[i]
+		views = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(views, w.hash), w.mark)
+		if w.mark&1 == 0 {
+			by := viewHash(w.By, w.Experiment, w.AllocationRevision)
+			views = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(views, by), w.mark|1)
+		}
+		e := viewEvent(&w.Exposure, l.o.Shop.Currency)
 		e.ReceivedAt, e.AvailableAt = f.received, f.received
 		if e.TS.IsZero() || e.TS.After(f.received) {
 			e.TS = f.received
@@ -219,9 +263,9 @@ func appendJSON(dst []byte, text string) []byte {
 // loadViews rebuilds the set from the journal.
 func (l *Lake) loadViews(j *journal) error {
 	return j.each(viewPrefix, func(_, value []byte) error {
-		for ; len(value) >= 8; value = value[8:] {
+		for ; len(value) >= viewBytes; value = value[viewBytes:] {
 			h := binary.BigEndian.Uint64(value)
-			l.views.shards[h>>58].add(h)
+			l.views.shards[h>>58].add(h, binary.BigEndian.Uint32(value[8:]))
 		}
 		return nil
 	})

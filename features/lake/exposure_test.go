@@ -81,8 +81,9 @@ func TestFullExposureQueueIsCounted(t *testing.T) {
 	l := open(t, t.TempDir()) // no journal takes them
 	const queue = 1 << 16
 	for i := range queue + 10 {
-		if err := l.Expose(t.Context(), lake.Exposure{Unit: fmt.Sprint(i), Experiment: "x", Variant: "a", AllocationRevision: 1}, false); err != nil {
-			t.Fatal(err)
+		err := l.Expose(t.Context(), lake.Exposure{Unit: fmt.Sprint(i), Experiment: "x", Variant: "a", AllocationRevision: 1}, false)
+		if full := i >= queue; errors.Is(err, lake.ErrBehind) != full || !full && err != nil {
+			t.Fatalf("exposure %d: %v", i, err)
 		}
 	}
 	if s := l.Stats(); s.DroppedViews != 10 || s.WaitingViews != queue {

@@ -21,7 +21,7 @@ import (
 // Keys of the journal: one letter and, for records, the first sequence number of a batch (big-endian). Meta keys are words.
 const (
 	eventPrefix = 'e' // a batch of events: codec.go
-	viewPrefix  = 'x' // the hashes of a batch of exposures, 8 bytes each
+	viewPrefix  = 'v' // a batch of exposures: the hash and the mark of each, 12 bytes (what 'x' held had no marks; it is not read)
 	keptPrefix  = 's' // a sticky first answer
 	metaID      = "m:journal_id"
 	metaClock   = "m:clock" // last received_at, µs; newer records carry their own
@@ -207,6 +207,7 @@ func (l *Lake) replay(ctx context.Context, j *journal) error {
 				j.repeats = true
 			}
 			l.recent.add(&events[i])
+			l.people.learn(&events[i])
 		}
 		if len(events) > 0 && events[0].ReceivedAt.After(j.clock) {
 			j.clock = events[0].ReceivedAt
@@ -229,6 +230,9 @@ func (l *Lake) replay(ctx context.Context, j *journal) error {
 		return err
 	}
 	if err := l.recallToday(ctx); err != nil {
+		return err
+	}
+	if err := l.followLinks(ctx); err != nil {
 		return err
 	}
 	if err := l.loadViews(j); err != nil {

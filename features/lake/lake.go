@@ -64,6 +64,7 @@ type Lake struct {
 	views   exposures
 	kept    keptTable
 	recent  recent
+	people  people
 	server  server
 	counts  counters
 	compact compactor
@@ -106,6 +107,8 @@ type Snapshot struct {
 	Segments []Segment
 	// Tombstones holds the user ids that were erased and the time up to which their rows are hidden.
 	Tombstones map[string]time.Time
+	// Links holds which id stands for which user, and from when on that was known.
+	Links []features.Link
 
 	release func() error
 }

@@ -80,6 +80,9 @@ func (l *Lake) write(ctx context.Context, b lot, also func(tx *sqlx.Tx) error) (
 		if err := l.publish(ctx, tx, w.segments); err != nil {
 			return err
 		}
+		if err := publishLinks(ctx, tx, b.events); err != nil {
+			return err
+		}
 		if also != nil {
 			return also(tx)
 		}

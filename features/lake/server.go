@@ -132,6 +132,9 @@ func (l *Lake) sealLoop(stop <-chan struct{}, early <-chan struct{}) {
 		if j == nil { // it is being reopened
 			continue
 		}
+		if err := l.followLinks(ctx); err != nil && ctx.Err() == nil {
+			l.o.Logger.Error("identity links are not fresh", "error", err)
+		}
 		since := j.oldest.Load()
 		if old := since != 0 && time.Since(time.Unix(0, since)) >= l.o.SealEvery; old || j.tailEvents.Load() >= min(sealLot, l.o.MaxTail/2) {
 			if err := l.sealJournal(ctx, j, false); err != nil && ctx.Err() == nil {

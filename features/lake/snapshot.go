@@ -87,7 +87,10 @@ func (l *Lake) claim(ctx context.Context) (*lease, error) {
 		if h.snapshot.Segments, err = l.segments(ctx, tx, `removed IS NULL`); err != nil {
 			return err
 		}
-		h.snapshot.Tombstones, err = tombstones(ctx, tx)
+		if h.snapshot.Tombstones, err = tombstones(ctx, tx); err != nil {
+			return err
+		}
+		h.snapshot.Links, _, err = linksAfter(ctx, tx, 0)
 		return err
 	})
 	return h, err

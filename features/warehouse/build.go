@@ -35,7 +35,11 @@ func (e *Engine) Features(ctx context.Context, snap *lake.Snapshot, asOf feature
 	}
 	defer r.done()
 	cuts := []features.Day{asOf}
-	tables, err := r.tables(ctx, (&query{p: e.p, d: r.dialect(), shop: e.o.Shop, cuts: cuts}).text(), cuts)
+	fold, err := foldCuts(ctx, r, snap.Links, e.o.Shop, cuts)
+	if err != nil {
+		return nil, fmt.Errorf("features as of %s: %w", asOf, err)
+	}
+	tables, err := r.tables(ctx, (&query{p: e.p, d: r.dialect(), shop: e.o.Shop, cuts: cuts, fold: fold}).text(), cuts)
 	if err != nil {
 		return nil, fmt.Errorf("features as of %s: %w", asOf, err)
 	}
@@ -53,7 +57,11 @@ func (e *Engine) FeaturesAt(ctx context.Context, snap *lake.Snapshot, cuts ...fe
 		return nil, fmt.Errorf("features as of %v: %w", cuts, err)
 	}
 	defer r.done()
-	tables, err := r.tables(ctx, (&query{p: e.p, d: r.dialect(), shop: e.o.Shop, cuts: cuts}).text(), cuts)
+	fold, err := foldCuts(ctx, r, snap.Links, e.o.Shop, cuts)
+	if err != nil {
+		return nil, fmt.Errorf("features as of %v: %w", cuts, err)
+	}
+	tables, err := r.tables(ctx, (&query{p: e.p, d: r.dialect(), shop: e.o.Shop, cuts: cuts, fold: fold}).text(), cuts)
 	if err != nil {
 		return nil, fmt.Errorf("features as of %v: %w", cuts, err)
 	}

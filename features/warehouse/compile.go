@@ -152,6 +152,7 @@ type query struct {
 	tiles bool   // read the relations tiles and tile_values in the place of events
 	where string // further condition on the rows, such as a range of user buckets
 	bare  bool   // without the order, for a statement around it
+	fold  bool   // the relation fold is there: ids are folded as they were known at each cut
 }
 
 // text compiles the statement: user_id (after cut_day where there are several cuts), then every column of the catalog, ordered by
@@ -177,6 +178,12 @@ func (q *query) text() string {
 	}
 	rows := func(relation string) string {
 		w := fmt.Sprintf(from, relation) + fmt.Sprintf(bound, "biz_day", "known_day") + " AND user_id <> ''"
+		switch {
+		case q.fold && len(q.cuts) > 1:
+			w = " FROM " + q.folded(relation, " JOIN cut ON "+fmt.Sprintf(bound, "r.biz_day", "r.known_day"), "cut.cut_day") + " WHERE user_id <> ''"
+		case q.fold:
+			w = fmt.Sprintf(from, q.folded(relation, "", cutDay)) + fmt.Sprintf(bound, "biz_day", "known_day") + " AND user_id <> ''"
+		}
 		if q.where != "" {
 			w += " AND " + q.where
 		}

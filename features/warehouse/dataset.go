@@ -27,7 +27,7 @@ func (e *Engine) Units(ctx context.Context, snap *lake.Snapshot, p MetricPlan, r
 	if err := p.check(); err != nil {
 		return err
 	}
-	r, err := e.reader(ctx, snap)
+	r, err := e.people(ctx, snap, p.AsOf.Add(time.Microsecond))
 	if err != nil {
 		return fmt.Errorf("units of %s: %w", p.Experiment, err)
 	}

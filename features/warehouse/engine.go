@@ -135,15 +135,15 @@ func (e *Engine) read(ctx context.Context, snap *lake.Snapshot) (*session, error
 	if err != nil {
 		return nil, err
 	}
-	if err := s.bind(ctx, snap); err != nil {
+	if err := s.bind(ctx, snap, nil); err != nil {
 		s.done()
 		return nil, err
 	}
 	return s, nil
 }
 
-// bind makes the view `events`. Reading a list of files and not a pattern keeps the snapshot exact while others write.
-func (s *session) bind(ctx context.Context, snap *lake.Snapshot) error {
+// bind makes the view `events`, its ids folded where people is not nil. Reading a list of files and not a pattern keeps the snapshot exact while others write.
+func (s *session) bind(ctx context.Context, snap *lake.Snapshot, people *features.People) error {
 	if len(snap.Segments) == 0 {
 		_, err := s.ExecContext(ctx, "CREATE TEMP TABLE events ("+eventColumns+")")
 		return err
@@ -160,7 +160,15 @@ func (s *session) bind(ctx context.Context, snap *lake.Snapshot) error {
 		}
 		where = " WHERE NOT EXISTS (SELECT 1 FROM erased x WHERE x.user_id = e.user_id AND e.received_at < x.erased_at)"
 	}
-	_, err := s.ExecContext(ctx, "CREATE TEMP VIEW events AS SELECT e.* FROM "+from+where)
+	columns := "e.*"
+	if people != nil {
+		if err := s.load(ctx, "fold", foldDefs, eachAlias(map[int]*features.People{everKnown: people})); err != nil {
+			return err
+		}
+		columns = foldedColumns("e", eventNames)
+		from += fmt.Sprintf(" LEFT JOIN fold f ON f.alias = e.user_id AND f.fold_cut = %d", everKnown)
+	}
+	_, err := s.ExecContext(ctx, "CREATE TEMP VIEW events AS SELECT "+columns+" FROM "+from+where)
 	return err
 }
 

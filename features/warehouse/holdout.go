@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"time"
 
 	"perennial/features"
 	"perennial/features/lake"
@@ -40,7 +41,7 @@ func (e *Engine) MeasureHoldout(ctx context.Context, snap *lake.Snapshot, h Hold
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	r, err := e.reader(ctx, snap)
+	r, err := e.people(ctx, snap, end.Add(time.Microsecond))
 	if err != nil {
 		return nil, fmt.Errorf("holdout %s: %w", h.Name, err)
 	}

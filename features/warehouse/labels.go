@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"perennial/features"
@@ -57,7 +58,11 @@ func (e *Engine) Labels(ctx context.Context, snap *lake.Snapshot, users []string
 	if horizonDays <= 0 {
 		return nil, &features.InvalidError{Field: "horizon", Reason: "must be at least 1d"}
 	}
-	r, err := e.reader(ctx, snap)
+	var before time.Time
+	if notAfter != 0 {
+		before = e.o.Shop.Midnight(notAfter)
+	}
+	r, err := e.people(ctx, snap, before)
 	if err != nil {
 		return nil, fmt.Errorf("labels as of %s: %w", asOf, err)
 	}
@@ -73,6 +78,13 @@ func (e *Engine) Labels(ctx context.Context, snap *lake.Snapshot, users []string
 		return nil, &ImmatureError{AsOf: asOf, HorizonDays: horizonDays, DataDay: complete, MatureOn: end}
 	}
 	l := &Labels{Orders: make([]int64, len(users)), Revenue: make([]features.Micros, len(users)), Refunds: make([]features.Micros, len(users)), Margin: make([]features.Micros, len(users))}
+	if len(snap.Links) > 0 { // who was a user at the cut may be known as another one since
+		now := features.NewPeople(snap.Links, before)
+		users = slices.Clone(users)
+		for i := range users {
+			users[i] = now.Root(users[i])
+		}
+	}
 	if err := r.load(ctx, "want", "user_id VARCHAR, position BIGINT", eachPosition(users)); err != nil {
 		return nil, fmt.Errorf("labels as of %s: %w", asOf, err)
 	}

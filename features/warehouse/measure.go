@@ -158,7 +158,7 @@ func (e *Engine) Measure(ctx context.Context, snap *lake.Snapshot, p MetricPlan)
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	r, err := e.reader(ctx, snap)
+	r, err := e.people(ctx, snap, p.AsOf.Add(time.Microsecond))
 	if err != nil {
 		return nil, fmt.Errorf("measure %s: %w", p.Experiment, err)
 	}

@@ -89,7 +89,7 @@ func (e *Engine) BuildParts(ctx context.Context, snap *lake.Snapshot, tiles stri
 	for pass := range plan.Passes {
 		final := filepath.Join(dir, partName(pass))
 		if _, err := os.Stat(final); errors.Is(err, os.ErrNotExist) {
-			if err := r.save(ctx, e.partQuery(r.dialect(), b, bucketRange(pass, plan.Passes)), columns, "as_of, user_id", final+".tmp"); err != nil {
+			if err := r.save(ctx, e.partQuery(r.dialect(), b, bucketRange(pass, plan.Passes), t.Links != ""), columns, "as_of, user_id", final+".tmp"); err != nil {
 				return nil, fmt.Errorf("build: buckets %d of %d: %w", pass+1, plan.Passes, err)
 			}
 			if err := os.Rename(final+".tmp", final); err != nil {
@@ -177,8 +177,8 @@ func partList(dir string, passes int) string {
 }
 
 // partQuery is the statement of one range of buckets: user_id, as_of, the features and, where asked for, the labels.
-func (e *Engine) partQuery(d Dialect, b Build, where string) string {
-	q := &query{p: e.p, d: d, shop: e.o.Shop, cuts: b.Cuts, tiles: true, where: where, bare: true}
+func (e *Engine) partQuery(d Dialect, b Build, where string, fold bool) string {
+	q := &query{p: e.p, d: d, shop: e.o.Shop, cuts: b.Cuts, tiles: true, where: where, bare: true, fold: fold}
 	cut := "cut_day"
 	if len(b.Cuts) == 1 {
 		cut = fmt.Sprint(int(b.Cuts[0]))
@@ -196,7 +196,7 @@ func (e *Engine) partQuery(d Dialect, b Build, where string) string {
 	if b.Labels == nil {
 		return found + "\nSELECT f.user_id, " + asOf + names + " FROM f"
 	}
-	return found + e.labelled(d, b.Labels, where) + "\nSELECT f.user_id, " + asOf + names + labelColumns + " FROM f" + labelJoin
+	return found + e.labelled(d, b.Labels, where, fold) + "\nSELECT f.user_id, " + asOf + names + labelColumns + " FROM f" + labelJoin
 }
 
 // emptyTiles makes the two relations without a row, for cuts before the first month.

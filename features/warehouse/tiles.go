@@ -19,10 +19,11 @@ import (
 // Tiles says what a directory of tiles holds; it is the file tiles.json in it. A tile is one user's integers of one day as known on one day,
 // so every cut reads the same tiles, and late rows add tiles and never change old ones.
 type Tiles struct {
-	Layout string                 `json:"layout"` // what the columns mean: another catalog may need other tiles
-	Days   map[string]string      `json:"days"`   // local day → fingerprint of the segments it was made of
-	Months map[string]TilesOfTime `json:"months"` // YYYY-MM → its rows
-	Dirty  int                    `json:"dirty"`  // days that this build computed; the others came from the build before
+	Layout string                 `json:"layout"`          // what the columns mean: another catalog may need other tiles
+	Days   map[string]string      `json:"days"`            // local day → fingerprint of the segments it was made of
+	Months map[string]TilesOfTime `json:"months"`          // YYYY-MM → its rows
+	Links  string                 `json:"links,omitempty"` // digest of the identity links, which lie beside in a file
+	Dirty  int                    `json:"dirty"`           // days that this build computed; the others came from the build before
 }
 
 // TilesOfTime counts the rows of the two files of a month.
@@ -45,6 +46,9 @@ func (t *Tiles) Version() string {
 	fmt.Fprintln(h, t.Layout)
 	for _, d := range sortedKeys(t.Days) {
 		fmt.Fprintln(h, d, t.Days[d])
+	}
+	if t.Links != "" {
+		fmt.Fprintln(h, "links", t.Links)
 	}
 	return "tiles-" + hex.EncodeToString(h.Sum(nil)[:8])
 }
@@ -74,7 +78,7 @@ func (e *Engine) PlanTiles(snap *lake.Snapshot) *Tiles {
 	for _, g := range snap.Segments {
 		byDay[g.Day.String()] = append(byDay[g.Day.String()], g.Checksum+" "+filepath.Base(filepath.Dir(g.Path)))
 	}
-	t := &Tiles{Layout: e.p.layout(), Days: map[string]string{}, Months: map[string]TilesOfTime{}}
+	t := &Tiles{Layout: e.p.layout(), Days: map[string]string{}, Months: map[string]TilesOfTime{}, Links: linksDigest(snap.Links)}
 	for day, parts := range byDay {
 		slices.Sort(parts)
 		h := sha256.Sum256([]byte(strings.Join(parts, "\n")))
@@ -120,6 +124,9 @@ func (e *Engine) BuildTiles(ctx context.Context, snap *lake.Snapshot, dir, previ
 		if report != nil {
 			report(i+1, len(months))
 		}
+	}
+	if err := writeLinks(dir, snap.Links); err != nil {
+		return nil, err
 	}
 	raw, err := json.MarshalIndent(t, "", " ")
 	if err != nil {
@@ -304,6 +311,19 @@ func (e *Engine) openTiles(ctx context.Context, dir string, cuts []features.Day)
 	if r, err = e.blank(ctx); err != nil {
 		return nil, nil, false, fmt.Errorf("features from tiles: %w", err)
 	}
+	defer func() {
+		if err != nil {
+			r.done()
+			r, err = nil, fmt.Errorf("features from tiles: %w", err)
+		}
+	}()
+	links, err := readLinks(dir)
+	if err == nil {
+		_, err = foldCuts(ctx, r, links, e.o.Shop, cuts)
+	}
+	if err != nil {
+		return r, nil, false, err
+	}
 	last := slices.Max(cuts).String()[:7]
 	var tiles, values []string
 	for _, month := range sortedKeys(t.Months) {
@@ -318,11 +338,7 @@ func (e *Engine) openTiles(ctx context.Context, dir string, cuts []features.Day)
 	if err = r.attach(ctx, "tiles", tiles...); err == nil {
 		err = r.attach(ctx, "tile_values", values...)
 	}
-	if err != nil {
-		r.done()
-		return nil, nil, false, fmt.Errorf("features from tiles: %w", err)
-	}
-	return r, t, true, nil
+	return r, t, true, err
 }
 
 // FeaturesFromTiles builds the features of one cut or several from a directory of tiles: the same statement over tiles in the place of events, and
@@ -339,7 +355,7 @@ func (e *Engine) FeaturesFromTiles(ctx context.Context, dir string, cuts ...feat
 	passes := t.passesFor(len(cuts))
 	parts := make([][]*features.Table, passes)
 	for i := range passes {
-		q := &query{p: e.p, d: r.dialect(), shop: e.o.Shop, cuts: cuts, tiles: true, where: bucketRange(i, passes)}
+		q := &query{p: e.p, d: r.dialect(), shop: e.o.Shop, cuts: cuts, tiles: true, where: bucketRange(i, passes), fold: t.Links != ""}
 		if parts[i], err = r.tables(ctx, q.text(), cuts); err != nil {
 			return nil, fmt.Errorf("features from tiles: %w", err)
 		}

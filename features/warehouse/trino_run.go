@@ -46,6 +46,11 @@ func (c *cluster) remote(ctx context.Context) (*remote, error) {
 
 // read returns a runner over a snapshot.
 func (c *cluster) read(ctx context.Context, snap *lake.Snapshot) (*remote, error) {
+	return c.readAs(ctx, snap, nil)
+}
+
+// readAs is read with the ids folded where people is not nil.
+func (c *cluster) readAs(ctx context.Context, snap *lake.Snapshot, people *features.People) (*remote, error) {
 	if err := c.register(ctx, snap.Segments); err != nil {
 		return nil, err
 	}
@@ -53,15 +58,15 @@ func (c *cluster) read(ctx context.Context, snap *lake.Snapshot) (*remote, error
 	if err != nil {
 		return nil, err
 	}
-	if err := r.bind(ctx, snap); err != nil {
+	if err := r.bind(ctx, snap, people); err != nil {
 		r.done()
 		return nil, err
 	}
 	return r, nil
 }
 
-// bind makes the relation `events`.
-func (r *remote) bind(ctx context.Context, snap *lake.Snapshot) error {
+// bind makes the relation `events`, its ids folded where people is not nil.
+func (r *remote) bind(ctx context.Context, snap *lake.Snapshot, people *features.People) error {
 	names := make([]string, len(snap.Segments))
 	for i, g := range snap.Segments {
 		names[i] = segmentName(g)
@@ -91,7 +96,15 @@ func (r *remote) bind(ctx context.Context, snap *lake.Snapshot) error {
 		}
 		where += " AND NOT EXISTS (SELECT 1 FROM " + table + " x WHERE x.user_id = e.user_id AND e.received_at < x.erased_at)"
 	}
-	r.with = append(r.with, "events AS (SELECT * FROM "+eventsTable+" e WHERE "+where+")")
+	columns, join := "*", ""
+	if people != nil {
+		table, err := r.upload(ctx, "fold", foldDefs, eachAlias(map[int]*features.People{everKnown: people}))
+		if err != nil {
+			return err
+		}
+		columns, join = foldedColumns("e", eventNames), " LEFT JOIN "+table+" f ON f.alias = e.user_id"
+	}
+	r.with = append(r.with, "events AS (SELECT "+columns+" FROM "+eventsTable+" e"+join+" WHERE "+where+")")
 	return nil
 }
 
