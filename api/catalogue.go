@@ -45,6 +45,7 @@ func (s *Server) manageCatalogue() {
 		out, err := s.o.Store.PutOffer(ctx, in.Body, callerOf(ctx).By())
 		return stored(ctx, s, out, err)
 	}, created)
+	s.manageOffers()
 	manageOp(s, readers, tag, "GET", "/v1/metrics", "list-metrics", "Built-in and own metrics", func(ctx context.Context, _ *none) (*body[metricList], error) {
 		list, err := s.o.Store.MetricDefs(ctx)
 		return &body[metricList]{metricList{orEmpty(list)}}, err

@@ -89,9 +89,7 @@ type offerDoc struct {
 }
 
 func offerOf(o *experiments.Offer) offerDoc {
-	rules, _ := json.Marshal(o.Rules)
-	sum := sha256.Sum256(rules)
-	return offerDoc{Key: o.Key, Rules: o.Rules, RulesHash: hex.EncodeToString(sum[:]), EndsAt: o.EndsAt}
+	return offerDoc{Key: o.Key, Rules: o.Rules, RulesHash: o.HashOfRules(), EndsAt: o.EndsAt}
 }
 
 // offer returns the JSON of an offer of the snapshot, encoded once.

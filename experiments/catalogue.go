@@ -2,6 +2,8 @@ package experiments
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -80,7 +82,27 @@ func (o *Offer) Validate() error {
 	if o.StartsAt != nil && o.EndsAt != nil && !o.StartsAt.Before(*o.EndsAt) {
 		f.add("ends_at", "is not after starts_at")
 	}
+	checkConstraints(&f, "eligibility", o.Eligibility)
 	return f.err()
+}
+
+// HashOfRules identifies the rules as customers read them: SHA-256 of their JSON.
+func (o *Offer) HashOfRules() string {
+	rules, _ := json.Marshal(o.Rules)
+	sum := sha256.Sum256(rules)
+	return hex.EncodeToString(sum[:])
+}
+
+// Publishable returns why an offer must not be shown to customers yet: errors of Lint (rules in one language are missing, terms are incomplete). at is the
+// path of the faults.
+func (o *Offer) Publishable(at string) []Fault {
+	var list []Fault
+	for _, l := range o.Lint() {
+		if l.Level == "error" {
+			list = append(list, Fault{at, fmt.Sprintf("offer %q cannot be published: %s: %s", o.Key, l.Field, l.Detail.EN)})
+		}
+	}
+	return list
 }
 
 // Validate returns every fault of a metric of the library.

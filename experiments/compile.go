@@ -154,6 +154,7 @@ func Compile(source Source) (*Snapshot, error) {
 		if _, twice := s.byKey[e.Key]; twice {
 			return nil, fmt.Errorf("compile: experiment %s stands twice", e.Key)
 		}
+		e = withEligibility(e, offers)
 		c, err := compileExperiment(e, offers, server)
 		if err != nil {
 			return nil, fmt.Errorf("compile: experiment %s: %w", e.Key, err)
@@ -385,4 +386,21 @@ func (d *Definition) UsesScores() bool {
 		}
 	}
 	return false
+}
+
+// withEligibility returns the experiment with the conditions of its offers among its own. They hold for all variants alike: if only those who may have an
+// offer met it, the arms would differ before the offer did anything.
+func withEligibility(e *Experiment, offers map[string]*Offer) *Experiment {
+	var more []Constraint
+	for _, v := range e.Variants {
+		if o := offers[v.Offer]; o != nil {
+			more = append(more, o.Eligibility...)
+		}
+	}
+	if len(more) == 0 {
+		return e
+	}
+	copied := *e
+	copied.Targeting = append(slices.Clone(e.Targeting), more...)
+	return &copied
 }

@@ -238,7 +238,7 @@ type HoldoutRange struct {
 	End   int `json:"end"`
 }
 
-// Offer is a promotion of the catalogue.
+// Offer is a promotion of the catalogue. Every change makes a new version; earlier ones are kept, so that what a customer was promised can be shown.
 type Offer struct {
 	Key      string          `json:"key"`
 	Kind     string          `json:"kind"`
@@ -249,6 +249,10 @@ type Offer struct {
 	StartsAt *time.Time      `json:"starts_at,omitempty"`
 	EndsAt   *time.Time      `json:"ends_at,omitempty"`
 	Rules    Text            `json:"rules"`
+	// Eligibility is who may have the offer; it joins the targeting of every experiment that gives it.
+	Eligibility []Constraint `json:"eligibility,omitempty"`
+	Revision    int64        `json:"revision,omitempty"`   // of the offer, from 1; set by the store
+	RulesHash   string       `json:"rules_hash,omitempty"` // SHA-256 of the rules; set by the store
 }
 
 // MetricDef is a metric of the library. Another definition under the same key is another revision; earlier ones are kept.

@@ -306,6 +306,9 @@ func (o *Offer) Lint() []LintFinding {
 			}
 		}
 	}
+	if o.Kind == "first_order" && len(o.Eligibility) == 0 {
+		add("warning", "eligibility", "anyone", Text{"首单优惠没有限定资格，老顾客也会进入实验；请加上 orders_all < 1。", "A first-order offer without eligibility lets old customers in: add orders_all < 1."})
+	}
 	if o.EndsAt == nil && o.Kind == "timed_discount" {
 		add("warning", "ends_at", "no_end", Text{"限时优惠没有结束时间。", "A timed discount has no end."})
 	}

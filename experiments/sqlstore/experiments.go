@@ -197,6 +197,8 @@ func (t *tx) related(e, old *experiments.Experiment) error {
 			return err
 		} else if !ok {
 			add(fmt.Sprintf("variants[%d].offer", i), "offer %q does not exist: create it with POST /v1/offers first", v.Offer)
+		} else if e.Status == experiments.Running && (old == nil || old.Status != experiments.Running || i >= len(old.Variants) || old.Variants[i].Offer != v.Offer) {
+			faults = append(faults, o.Publishable(fmt.Sprintf("variants[%d].offer", i))...)
 		}
 	}
 	if err := t.metricsExist(e, add); err != nil {

@@ -1,9 +1,9 @@
 package sqlstore
 
 import (
+	"bytes"
 	"context"
 	"fmt"
-	"reflect"
 	"slices"
 
 	"perennial/experiments"
@@ -157,13 +157,38 @@ func (s *Store) Holdouts(ctx context.Context) ([]experiments.Holdout, error) {
 	return docs[experiments.Holdout](ctx, s, `SELECT doc FROM objects WHERE kind = 'holdout' ORDER BY key`)
 }
 
-// PutOffer creates or replaces an offer.
+// PutOffer creates or replaces an offer. Another text or other terms are another version; one that a running experiment gives must stay publishable.
 func (s *Store) PutOffer(ctx context.Context, o experiments.Offer, by string) (*experiments.Offer, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	err := s.write(ctx, true, func(t *tx) error {
+		var old experiments.Offer
+		exists, err := t.doc(&old, `SELECT doc FROM objects WHERE kind = 'offer' AND key = ?`, o.Key)
+		if err != nil {
+			return err
+		}
+		o.RulesHash = o.HashOfRules()
+		o.Revision = old.Revision
+		if same, err := sameDocument(o, old); err != nil {
+			return err
+		} else if !exists || !same {
+			o.Revision++
+		}
+		list, err := t.experiments()
+		if err != nil {
+			return err
+		}
+		for _, e := range list {
+			given := slices.ContainsFunc(e.Variants, func(v experiments.Variant) bool { return v.Offer == o.Key })
+			if faults := o.Publishable("rules"); given && e.Status == experiments.Running && faults != nil {
+				return &experiments.InvalidError{Faults: faults}
+			}
+		}
 		if err := t.putObject("offer", o.Key, o); err != nil {
+			return err
+		}
+		if err := t.putObject("offer_version", fmt.Sprintf("%s@%d", o.Key, o.Revision), o); err != nil {
 			return err
 		}
 		return t.audit(by, "put", "offer/"+o.Key, o)
@@ -172,6 +197,26 @@ func (s *Store) PutOffer(ctx context.Context, o experiments.Offer, by string) (*
 		return nil, err
 	}
 	return &o, nil
+}
+
+// sameDocument tells whether two objects are stored as the same bytes: raw JSON in them may be written with other spaces.
+func sameDocument(a, b any) (bool, error) {
+	x, err := experiments.Marshal(a)
+	if err != nil {
+		return false, err
+	}
+	y, err := experiments.Marshal(b)
+	return bytes.Equal(x, y), err
+}
+
+// OfferVersions returns every version of an offer, oldest first, or experiments.ErrNotFound.
+func (s *Store) OfferVersions(ctx context.Context, key string) ([]experiments.Offer, error) {
+	list, err := docs[experiments.Offer](ctx, s, `SELECT doc FROM objects WHERE kind = 'offer_version' AND substr(key, 1, length(?) + 1) = ? || '@'`, key, key)
+	if err == nil && len(list) == 0 {
+		return nil, fmt.Errorf("offer %s: %w", key, experiments.ErrNotFound)
+	}
+	slices.SortFunc(list, func(a, b experiments.Offer) int { return int(a.Revision - b.Revision) })
+	return list, err
 }
 
 // Offers lists offers by key.
@@ -189,10 +234,16 @@ func (s *Store) PutMetric(ctx context.Context, m experiments.MetricDef, by strin
 		if _, err := t.doc(&old, `SELECT doc FROM objects WHERE kind = 'metric' AND key = ?`, m.Key); err != nil {
 			return err
 		}
-		if m.Revision = old.Revision; !reflect.DeepEqual(m, old) {
+		m.Revision = old.Revision
+		if same, err := sameDocument(m, old); err != nil {
+			return err
+		} else if !same {
 			m.Revision++
 		}
 		if err := t.putObject("metric", m.Key, m); err != nil {
+			return err
+		}
+		if err := t.putObject("metric_version", fmt.Sprintf("%s@%d", m.Key, m.Revision), m); err != nil {
 			return err
 		}
 		return t.audit(by, "put", "metric/"+m.Key, m)
