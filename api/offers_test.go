@@ -8,7 +8,7 @@ import (
 
 // A cart is priced by an offer of the catalogue and by one that is only being written; rules are read as a careful colleague would.
 func TestOfferDoors(t *testing.T) {
-	s := newShop(t, nil)
+	s := newShop(t)
 	s.good("marketer", "POST", "/v1/offers", `{"key":"s100-20","kind":"spend_threshold","terms":{"threshold":100,"off":20},"rules":{"zh":"满100减20","en":"20 off from 100"}}`)
 	s.good("marketer", "POST", "/v1/offers", `{"key":"s100-20","kind":"spend_threshold","terms":{"threshold":100,"off":30},"rules":{"zh":"满100减30","en":"30 off from 100"}}`)
 	for _, c := range []struct {
