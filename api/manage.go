@@ -53,6 +53,7 @@ func (s *Server) manage() {
 	s.manageExplain()
 	s.manageUpstream()
 	s.manageMeasures()
+	s.managePreflight()
 	s.manageErasure()
 }
 

@@ -15,6 +15,7 @@ export type Plan = {
   alpha?: number
   power?: number
   mde?: number | null
+  revalidate_days?: number
   max_units?: number | null
   equivalence?: number | null
   looks?: number
@@ -39,6 +40,7 @@ export type Definition = {
   start_at?: string | null
   end_at?: string | null
   kill_switch?: string
+  ramp?: { steps: number[]; days?: number; min_units?: number } | null
   simulated?: boolean
   tags?: string[]
 }
@@ -50,8 +52,12 @@ export type Experiment = Definition & {
   created_at: string
   started_at?: string | null
   stopped_at?: string | null
-  decided?: { variant: string; reason: string; at: string; by?: string } | null
+  decided?: { variant: string; reason: string; at: string; by?: string; revalidate_at?: string | null; evidence?: Evidence | null } | null
+  ramped?: { step: number; since: string; status: 'ramping' | 'held' | 'done' | 'rolled_back'; reason?: Text | null } | null
 }
+
+/** What was known when somebody decided. */
+export type Evidence = { source: { exposed: number; matured: number; as_of?: string }; look?: number; advice: { action: Action; text: Text }; profit: Profit[] }
 
 export type Effect = {
   metric: string
@@ -96,6 +102,29 @@ export type Profit = {
   iroi_low?: number | null
   iroi_high?: number | null
   reason?: string | null
+  estimated_share?: number | null
+}
+/** What the units that used the coupon brought, and the others: it describes, it does not compare. */
+export type Redemption = {
+  units: number
+  share: number | null
+  revenue_per_unit: number | null
+  discount_per_unit: number | null
+  profit_per_unit: number | null
+  profit_per_other_unit: number | null
+  label: Text
+}
+export type Sensitivity = {
+  metric: string
+  variant: string
+  choice: string
+  effect: number | null
+  effect_low: number | null
+  effect_high: number | null
+  p_value: number | null
+  variance_reduction?: number | null
+  cap_low?: number | null
+  cap_high?: number | null
 }
 export type Action = 'ship' | 'keep_running' | 'stop_losing' | 'no_difference' | 'cannot_judge'
 export type Results = {
@@ -109,11 +138,20 @@ export type Results = {
   profit?: Profit[]
   waterfall?: Record<string, Waterfall> | null
   series?: SeriesPoint[] | null
-  sensitivity?: { metric: string; variant: string; choice: string; effect: number | null; effect_low: number | null; effect_high: number | null; p_value: number | null }[] | null
+  sensitivity?: Sensitivity[] | null
+  redemption?: Record<string, Redemption> | null
   heterogeneity?: { metric: string; variant: string; dimension: string; p_value: number | null; p_adjusted: number | null }[] | null
   state?: { look: number | null; looks: number | null; information: number | null; boundary: number | null; reason?: string | null; crossed: { look: number; at: string; variant: string; side: string; shrunk?: number | null } | null; closed?: boolean } | null
   health?: { code: string; verdict: string; p_value: number | null; detail?: Text | null }[] | null
-  decision: { action: Action; variant?: string | null; text: Text; days_left?: number | null }
+  decision: {
+    action: Action
+    variant?: string | null
+    code?: string
+    text: Text
+    days_left?: number | null
+    monthly?: number | null
+    waiting?: { days: number; cost: number | null; worth: number | null } | null
+  }
   warnings?: { code: string; detail: Text }[]
   sql?: string[]
 }
@@ -193,6 +231,25 @@ export type Offer = {
   starts_at?: string | null
   ends_at?: string | null
   rules: Text
+  eligibility?: Constraint[]
+  revision?: number
+  rules_hash?: string
+}
+export type Finding = { level: 'error' | 'warning'; field: string; code: string; detail: Text }
+export type Priced = { applied: boolean; reason: string | null; subtotal: number; shipping: number; discount: number; pay: number; cost: number; currency: string }
+/** What an experiment would need; nothing is stored. */
+export type Preflight = {
+  audience: number
+  share: number | null
+  units_needed: number | null
+  units_per_day: number | null
+  days: number | null
+  mde: number | null
+  cost_low: number | null
+  cost_high: number | null
+  reason: string | null
+  checks: { code: string; verdict: 'ok' | 'warning' | 'fail'; text: Text }[]
+  text: Text
 }
 export type MetricDef = { key: string; name?: Text | null; kind: string; event?: string; field?: string; window_days?: number; direction?: string }
 export type Layer = { key: string; salt?: string; allocation?: { experiment: string; start: number; end: number }[] }
@@ -272,6 +329,8 @@ export const api = {
   results: (key: string, s?: AbortSignal) => get<Results>(`${at(key)}/results`, s),
   segments: (key: string, dimension: string, s?: AbortSignal) => get<Results>(`${at(key)}/results?segment=${dimension}`, s),
   looks: (key: string, s?: AbortSignal) => get<{ looks: Look[] | null }>(`${at(key)}/looks`, s).then((x) => x.looks ?? []),
+  preflight: (d: Definition) => send<Preflight>('POST', '/v1/experiments/preflight', d),
+  dataset: (key: string, format: 'csv' | 'ndjson') => `${at(key)}/dataset?format=${format}`,
   create: (d: Definition) => send<Experiment>('POST', '/v1/experiments', d),
   act: (key: string, action: string, body: unknown, etag: string) => send<unknown>('POST', `${at(key)}/${action}`, body, etag),
 
@@ -287,6 +346,8 @@ export const api = {
 
   offers: (s?: AbortSignal) => get<{ offers: Offer[] | null }>('/v1/offers', s).then((x) => x.offers ?? []),
   putOffer: (o: Offer) => send<Offer>('POST', '/v1/offers', o),
+  lintOffer: (o: Offer) => send<{ findings: Finding[] | null }>('POST', '/v1/offers/lint', o).then((x) => x.findings ?? []),
+  priceOffer: (key: string, quantity: number, price: number) => send<Priced>('POST', '/v1/offers/price', { key, items: [{ quantity, price }] }),
   metrics: (s?: AbortSignal) => get<{ metrics: MetricDef[] | null }>('/v1/metrics', s).then((x) => x.metrics ?? []),
   layers: (s?: AbortSignal) => get<{ layers: Layer[] | null }>('/v1/layers', s).then((x) => x.layers ?? []),
   putLayer: (l: Layer) => send<Layer>('POST', '/v1/layers', l),

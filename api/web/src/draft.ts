@@ -20,7 +20,11 @@ export type Draft = {
   mdePercent: number
   alphaPercent: number
   looks: number
+  ramp: boolean
 }
+
+/** The steps of an automatic ramp. */
+export const rampSteps = [0.01, 0.05, 0.2, 0.5, 1]
 
 export const emptyDraft: Draft = {
   key: '',
@@ -42,6 +46,7 @@ export const emptyDraft: Draft = {
   mdePercent: 5,
   alphaPercent: 5,
   looks: 14,
+  ramp: false,
 }
 
 /** The payload of a text: JSON of any type, or null when empty. It throws SyntaxError on text that is not JSON. */
@@ -82,7 +87,7 @@ export function definitionOf(d: Draft, words: { required: string; invalidJSON: (
       ...(d.hypothesis.trim() ? { hypothesis: d.hypothesis.trim() } : {}),
       control: variants[d.control]?.key ?? '',
       variants,
-      coverage: share(d.coveragePercent),
+      ...(d.ramp ? { ramp: { steps: rampSteps, days: 1 } } : { coverage: share(d.coveragePercent) }),
       ...(d.targeting.length ? { targeting: d.targeting } : {}),
       metrics: {
         primary: d.primary,

@@ -19,6 +19,7 @@ import { ProfitSteps } from './experiment/ProfitSteps'
 import { OverTime } from './experiment/OverTime'
 import { Segments } from './experiment/Segments'
 import { ResultsTable } from './experiment/ResultsTable'
+import { Sensitivities } from './experiment/Sensitivities'
 import { Sequential } from './experiment/Sequential'
 
 /** The variant whose figures are shown first: the one the decision names, else the first that is not the control. */
@@ -45,9 +46,10 @@ function ResultsView({ e, r, reload }: { e: Experiment; r: Results; reload: () =
       )}
       <Figures e={e} r={r} variant={variant} defs={defs.data} />
       <ResultsTable e={e} r={r} defs={defs.data} />
-      <ProfitSteps r={r} variant={variant} />
+      <ProfitSteps e={e} r={r} variant={variant} />
       <OverTime e={e} r={r} variant={variant} defs={defs.data} />
       <Segments e={e} r={r} variant={variant} defs={defs.data} />
+      <Sensitivities e={e} r={r} variant={variant} defs={defs.data} />
       <div className="two">
         <Health r={r} />
         <Sequential e={e} r={r} reloadKey={reload} />
@@ -102,8 +104,27 @@ export default function ExperimentPage() {
                     <strong>{t('exp.decided.text', { variant: experiment.decided.variant, date: f.day(experiment.decided.at) })}</strong>
                     {experiment.decided.by && <span className="quiet"> {t('exp.decided.by', { by: experiment.decided.by })}</span>}
                     {experiment.decided.reason && <p className="tight">{experiment.decided.reason}</p>}
+                    {experiment.decided.evidence && (
+                      <p className="tight quiet small">
+                        {t('exp.decided.evidence')} {say(lang, experiment.decided.evidence.advice.text)} {t('exp.units', { exposed: f.number(experiment.decided.evidence.source.exposed, 0), matured: f.number(experiment.decided.evidence.source.matured, 0) })}
+                      </p>
+                    )}
+                    {experiment.decided.revalidate_at && (
+                      <p className={`tight small ${new Date(experiment.decided.revalidate_at) <= new Date(me.now) ? 'warn strong' : 'quiet'}`}>
+                        {t(new Date(experiment.decided.revalidate_at) <= new Date(me.now) ? 'exp.decided.due' : 'exp.decided.again', { date: f.day(experiment.decided.revalidate_at) })}
+                      </p>
+                    )}
                   </>
                 }
+              />
+            )}
+            {experiment.ramped && (
+              <Alert
+                className="decided-note"
+                type={experiment.ramped.status === 'rolled_back' ? 'error' : experiment.ramped.status === 'held' ? 'warning' : 'info'}
+                showIcon
+                title={t(`ramp.${experiment.ramped.status}`, { share: f.percent(experiment.coverage ?? 1), since: f.day(experiment.ramped.since) })}
+                description={experiment.ramped.reason ? say(lang, experiment.ramped.reason) : (experiment.ramp?.steps ?? []).map((s, i) => (i === experiment.ramped?.step ? `[${f.percent(s)}]` : f.percent(s))).join(' → ')}
               />
             )}
             {experiment.status === 'draft' ? (

@@ -68,6 +68,43 @@ function EffectChip({ e, result, defs }: { e: Experiment; result: Shown; defs: M
   )
 }
 
+/** How far along, how long still, whether the data are sound, and the money. */
+function Standing({ e, r }: { e: Experiment; r: Results }) {
+  const { t } = useText()
+  const f = useFormats()
+  const me = useMe()
+  const worst = (r.health ?? []).some((h) => h.verdict === 'fail') ? 'fail' : (r.health ?? []).some((h) => h.verdict === 'warning') ? 'warning' : 'ok'
+  const x = headline(r)
+  const profit = r.profit?.find((p) => p.variant === x?.variant)
+  const information = r.state?.information
+  const due = e.decided?.revalidate_at && new Date(e.decided.revalidate_at) <= new Date(me.now)
+  return (
+    <div className="standing small">
+      {profit && profit.per_unit !== null && (
+        <span>
+          {t('list.profit', { money: f.money(profit.per_unit, true) })}
+          {typeof r.decision.monthly === 'number' && <span className="quiet"> · {t('list.monthly', { money: f.money(Math.round(r.decision.monthly), true) })}</span>}
+        </span>
+      )}
+      {e.status === 'running' && typeof information === 'number' && (
+        <span className="progress-line">
+          <span className="bar" role="img" aria-label={t('list.progress', { share: f.percent(information) })}>
+            <span style={{ width: `${Math.round(Math.min(1, information) * 100)}%` }} />
+          </span>
+          <span className="quiet">
+            {f.percent(information)}
+            {typeof r.decision.days_left === 'number' && ` · ${t('list.daysLeft', { days: r.decision.days_left })}`}
+          </span>
+        </span>
+      )}
+      <span className={`dot-line ${worst}`}>
+        <i aria-hidden="true" /> {t(`list.health.${worst}`)}
+      </span>
+      {due && <span className="warn">{t('list.due')}</span>}
+    </div>
+  )
+}
+
 function Row({ e, result, defs }: { e: Experiment; result: Shown; defs: MetricDef[] | undefined }) {
   const { t, lang } = useText()
   const f = useFormats()
@@ -97,6 +134,7 @@ function Row({ e, result, defs }: { e: Experiment; result: Shown; defs: MetricDe
       </div>
       <div className="exp-effect">{e.status === 'draft' ? <span className="quiet">{t('list.notStarted')}</span> : <EffectChip e={e} result={result} defs={defs} />}</div>
       <div className="exp-advice">
+        {result && result !== 'none' && <Standing e={e} r={result} />}
         {e.decided ? <span className="decided">{t('list.decided', { variant: e.decided.variant })}</span> : result && result !== 'none' ? <ActionTag action={result.decision.action} /> : null}
       </div>
     </li>

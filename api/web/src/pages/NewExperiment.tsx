@@ -1,14 +1,15 @@
 import { ArrowLeftOutlined, DeleteOutlined, PlusOutlined } from '@ant-design/icons'
-import { Alert, AutoComplete, Button, Input, InputNumber, Radio, Select } from 'antd'
+import { Alert, AutoComplete, Button, Checkbox, Input, InputNumber, Radio, Select } from 'antd'
 import { useState, type FormEvent } from 'react'
 import { Link, useNavigate } from 'react-router'
-import { api, ApiError, type Constraint, type Fault } from '../api'
+import { api, ApiError, type Constraint, type Fault, type Preflight } from '../api'
 import { FaultsContext, Field, OtherFaults } from '../components/Field'
 import { PageHead, Section } from '../components/Parts'
 import { EmptyState } from '../components/State'
 import { mayWrite, useMe } from '../context'
 import { definitionOf, emptyDraft, type Draft, type DraftGuardrail, type DraftVariant } from '../draft'
 import { useLoad, useTitle } from '../hooks'
+import { PreflightView } from './experiment/PreflightView'
 import { useText } from '../i18n'
 import { constraintsText, featureName, metricName, say, stageName } from '../words'
 
@@ -30,6 +31,8 @@ export default function NewExperiment() {
   const [faults, setFaults] = useState<Fault[]>([])
   const [problem, setProblem] = useState('')
   const [busy, setBusy] = useState(false)
+  const [checking, setChecking] = useState(false)
+  const [preflight, setPreflight] = useState<Preflight | null>(null)
 
   if (!mayWrite(me))
     return (
@@ -37,12 +40,34 @@ export default function NewExperiment() {
         <Link to="/">{t('exp.back')}</Link>
       </EmptyState>
     )
-  const set = (change: Partial<Draft>) => setD((x) => ({ ...x, ...change }))
+  const set = (change: Partial<Draft>) => {
+    setPreflight(null) // it spoke of what was written before
+    setD((x) => ({ ...x, ...change }))
+  }
   const setVariant = (i: number, change: Partial<DraftVariant>) => set({ variants: d.variants.map((v, k) => (k === i ? { ...v, ...change } : v)) })
   const setTarget = (i: number, change: Partial<Constraint>) => set({ targeting: d.targeting.map((v, k) => (k === i ? { ...v, ...change } : v)) })
   const setGuard = (i: number, change: Partial<DraftGuardrail>) => set({ guardrails: d.guardrails.map((v, k) => (k === i ? { ...v, ...change } : v)) })
   const metricOptions = [...new Set([...builtIns, ...(metrics.data ?? []).map((m) => m.key)])].map((key) => ({ value: key, label: metricName(t, lang, key, metrics.data) }))
 
+  const check = async () => {
+    setProblem('')
+    const { body, faults: own } = definitionOf(d, { required: t('new.required'), invalidJSON: (why) => t('new.payload.invalid', { why }) })
+    setFaults(own)
+    if (!body) {
+      setProblem(t('new.failed'))
+      return
+    }
+    setChecking(true)
+    try {
+      setPreflight(await api.preflight(body))
+    } catch (cause) {
+      if (!(cause instanceof ApiError)) throw cause
+      setFaults(cause.errors)
+      setProblem(cause.status === 0 ? t('state.error.network') : cause.detail || cause.title)
+    } finally {
+      setChecking(false)
+    }
+  }
   const submit = async (e: FormEvent) => {
     e.preventDefault()
     setProblem('')
@@ -156,9 +181,15 @@ export default function NewExperiment() {
                 {t('new.targeting.preview')}: {constraintsText(t, d.targeting.filter((c) => c.values.length > 0))}
               </p>
             )}
-            <Field label={`${t('new.coverage')} (%)`} path="coverage">
-              {(p) => <InputNumber {...p} min={0} max={100} value={d.coveragePercent} onChange={(x) => set({ coveragePercent: x ?? 0 })} />}
-            </Field>
+            {!d.ramp && (
+              <Field label={`${t('new.coverage')} (%)`} path="coverage">
+                {(p) => <InputNumber {...p} min={0} max={100} value={d.coveragePercent} onChange={(x) => set({ coveragePercent: x ?? 0 })} />}
+              </Field>
+            )}
+            <Checkbox checked={d.ramp} onChange={(x) => set({ ramp: x.target.checked })}>
+              {t('new.ramp')}
+            </Checkbox>
+            <p className="quiet small tight">{t('new.ramp.help')}</p>
           </Section>
           <Section title={t('new.section.metrics')}>
             <div className="form-grid">
@@ -207,9 +238,15 @@ export default function NewExperiment() {
           </Section>
           {problem && <Alert type="error" showIcon title={problem} />}
         {problem && <OtherFaults paths={claimed} />}
-          <Button type="primary" size="large" htmlType="submit" loading={busy}>
-            {t('new.submit')}
-          </Button>
+          {preflight && <PreflightView p={preflight} mde={d.mdePercent / 100} />}
+          <div className="form-actions">
+            <Button size="large" onClick={() => void check()} loading={checking}>
+              {t('new.check')}
+            </Button>
+            <Button type="primary" size="large" htmlType="submit" loading={busy}>
+              {t('new.submit')}
+            </Button>
+          </div>
         </form>
       </FaultsContext.Provider>
     </>

@@ -1,5 +1,5 @@
 import { Collapse } from 'antd'
-import type { Experiment, Results } from '../../api'
+import { api, type Experiment, type Results } from '../../api'
 import { useText } from '../../i18n'
 
 /** Method and SQL, folded away. */
@@ -29,6 +29,10 @@ export function Method({ e, r }: { e: Experiment; r: Results }) {
                   {t('method.snapshot', { snapshot: r.source.snapshot })}
                 </p>
               )}
+              <h3>{t('method.rows')}</h3>
+              <p>
+                {t('method.rows.text')} <a href={api.dataset(e.key, 'csv')}>CSV</a> · <a href={api.dataset(e.key, 'ndjson')}>NDJSON</a>
+              </p>
               {r.sql && r.sql.length > 0 && <h3>{t('method.sql')}</h3>}
               {r.sql && r.sql.length > 0 && (
                 <pre className="sql" tabIndex={0} aria-label={t('method.sql')}>

@@ -1,11 +1,12 @@
 import type { EChartsOption } from 'echarts'
 import { useMemo } from 'react'
-import type { Results, Waterfall } from '../../api'
+import type { Experiment, Results, Waterfall } from '../../api'
 import { Chart } from '../../components/Chart'
 import { Section } from '../../components/Parts'
 import { useFormats } from '../../context'
 import { useText } from '../../i18n'
 import { color } from '../../theme'
+import { say } from '../../words'
 
 // In this order every step changes the profit; the discount is inside revenue and is told beside the chart.
 const steps = ['revenue', 'cost_of_goods', 'refunds', 'commission', 'contact'] as const
@@ -22,8 +23,8 @@ function difference(a: Waterfall | undefined, b: Waterfall | undefined): Waterfa
 }
 
 /** Revenue to profit, step by step; hidden when the server did not compute it. */
-export function ProfitSteps({ r, variant }: { r: Results; variant: string }) {
-  const { t } = useText()
+export function ProfitSteps({ e, r, variant }: { e: Experiment; r: Results; variant: string }) {
+  const { t, lang } = useText()
   const f = useFormats()
   const w = useMemo(() => difference(r.waterfall?.[variant], r.waterfall?.[r.control]), [r, variant])
   const known = useMemo(() => {
@@ -73,10 +74,24 @@ export function ProfitSteps({ r, variant }: { r: Results; variant: string }) {
       series,
     }
   }, [known, perUnit, t, f])
+  const used = r.redemption?.[variant]
+  const estimated = r.profit?.find((p) => p.variant === variant)?.estimated_share
   if (!option || !w) return null
   return (
     <Section title={t('profit.title')} lead={t('profit.lead')}>
       <Chart option={option} height={300} label={known.map((k) => `${t(`profit.${k.step}`)} ${f.money(k.change, true)}`).join(', ') + `, ${t('profit.profit')} ${f.money(perUnit, true)}`} />
+      {typeof estimated === 'number' && estimated > 0 && <p className="quiet small">{t('profit.estimated', { share: f.percent(estimated) })}</p>}
+      {used && used.units > 0 && (
+        <div className="redemption">
+          <h3>{t('redeem.title', { variant: say(lang, e.variants.find((v) => v.key === variant)?.name) || variant })}</h3>
+          <ul className="facts">
+            <li>{t('redeem.share', { share: f.percent(used.share ?? 0), n: f.number(used.units, 0) })}</li>
+            {used.profit_per_unit !== null && used.profit_per_other_unit !== null && <li>{t('redeem.profit', { used: f.money(used.profit_per_unit), rest: f.money(used.profit_per_other_unit) })}</li>}
+            {used.discount_per_unit !== null && <li>{t('redeem.discount', { discount: f.money(used.discount_per_unit) })}</li>}
+          </ul>
+          <p className="quiet small">{say(lang, used.label)}</p>
+        </div>
+      )}
       {typeof w.discount === 'number' && <p className="quiet small">{t('profit.discount.note', { value: f.money(w.discount, true) })}</p>}
     </Section>
   )
