@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// verdicts are the checks of a preflight by code; the worst of each.
-func verdicts(p Preflight) map[string]string {
+// worstOf is the worst verdict of every code of a preflight.
+func worstOf(p Preflight) map[string]string {
 	rank := map[string]int{"": 0, "ok": 1, "warning": 2, "fail": 3}
 	out := map[string]string{}
 	for _, c := range p.Checks {
@@ -37,7 +37,7 @@ func TestPreflight(t *testing.T) {
 		t.Errorf("cost %v to %v, want %v and 1.3 of it", p.CostLow, p.CostHigh, cost)
 	}
 	for code, verdict := range map[string]string{"audience": "ok", "offer": "ok", "metric": "ok", "guardrails": "ok", "ramp": "ok"} {
-		if got := verdicts(p)[code]; got != verdict {
+		if got := worstOf(p)[code]; got != verdict {
 			t.Errorf("%s is %q, want %s: %+v", code, got, verdict, p.Checks)
 		}
 	}
@@ -48,7 +48,7 @@ func TestPreflight(t *testing.T) {
 	a.Users, a.RunningOthers = 300, []string{"x"}
 	p = PreflightOf(d, offers, a, 0.3, "CNY")
 	for code, verdict := range map[string]string{"audience": "warning", "offer": "fail", "metric": "warning", "guardrails": "warning", "ramp": "warning", "overlap": "warning"} {
-		if got := verdicts(p)[code]; got != verdict {
+		if got := worstOf(p)[code]; got != verdict {
 			t.Errorf("%s is %q, want %s: %+v", code, got, verdict, p.Checks)
 		}
 	}
@@ -56,7 +56,7 @@ func TestPreflight(t *testing.T) {
 		t.Errorf("300 customers: %+v", p)
 	}
 	p = PreflightOf(Definition{}, nil, Audience{}, 0.3, "CNY")
-	if verdicts(p)["definition"] != "fail" || verdicts(p)["audience"] != "fail" || p.Reason == nil || *p.Reason != "no_history" {
+	if worstOf(p)["definition"] != "fail" || worstOf(p)["audience"] != "fail" || p.Reason == nil || *p.Reason != "no_history" {
 		t.Errorf("nothing at all: %+v", p)
 	}
 }
