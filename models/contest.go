@@ -41,12 +41,12 @@ func Contest(target Target, challenger, champion Model, test *Labelled, seed uin
 	if err := test.check(target); err != nil {
 		return v, err
 	}
-	n := len(test.Users)
+	n, f := len(test.Users), Untreated(&test.Frame, challenger, champion)
 	a, b := make([]float64, n), make([]float64, n)
-	if err := predict(challenger, &test.Frame, a); err != nil {
+	if err := predict(challenger, f, a); err != nil {
 		return v, err
 	}
-	if err := predict(champion, &test.Frame, b); err != nil {
+	if err := predict(champion, f, b); err != nil {
 		return v, err
 	}
 	return contest(target, a, b, test, seed, 1)
@@ -60,11 +60,11 @@ func contest(target Target, challenger, champion []float64, test *Labelled, seed
 	if target == LTV {
 		v.Metric = "ngini"
 	}
-	v.Challenger, v.Champion = merit(target, a, test.Y, nil), merit(target, b, test.Y, nil)
+	v.Challenger, v.Champion = merit(target, a, test.Y, test.Weights), merit(target, b, test.Y, test.Weights)
 	if !finite([]float64{v.Challenger, v.Champion}) {
 		return v, errors.New("the test cut has users of one kind only, so nothing can be compared")
 	}
-	gap := t.gap(a, b, test.Y)
+	gap := t.gap(a, b, test.Y, test.Weights)
 	z := math.Sqrt2 * math.Erfinv(1-2*contestAlpha/float64(max(looked, 1)))
 	v.Gain, v.GainLow = gap.mean, gap.mean-z*gap.se
 	if !(v.GainLow > 0) {
@@ -81,7 +81,7 @@ func contest(target Target, challenger, champion []float64, test *Labelled, seed
 // floors returns why a challenger that ranks better must not be promoted, or "".
 func floors(target Target, a, b []float64, test *Labelled, v Verdict) string {
 	if target == Churn {
-		if la, lb := eval.LogLoss(a, test.Y, nil), eval.LogLoss(b, test.Y, nil); la > lb {
+		if la, lb := eval.LogLoss(a, test.Y, test.Weights), eval.LogLoss(b, test.Y, test.Weights); la > lb {
 			return fmt.Sprintf("it ranks better (%s %+.4f) but its probabilities are worse: log loss %.4f, the champion has %.4f", v.Metric, v.Gain, la, lb)
 		}
 		if ea, eb := eval.ECE(a, test.Y), eval.ECE(b, test.Y); ea > eb+floorECE {

@@ -44,13 +44,13 @@ const recentDays = 90
 func judge(target Target, p []float64, t truth) marks {
 	r := eval.Rank(p)
 	if target == LTV {
-		return marks{"ngini": r.NGini(t.y, nil), "spearman": eval.Spearman(p, t.y), "top_decile_share": r.TopShare(t.y, nil, 0.1),
-			"mae": eval.MAE(p, t.y, nil), "rmse": eval.RMSE(p, t.y), "bias": eval.SumRatio(p, t.y, nil) - 1,
-			"calibration": eval.SumRatio(p, t.y, nil), "decile_mape": eval.DecileMAPE(p, t.y)}
+		return marks{"ngini": r.Gini(t.y, t.w) / eval.Rank(t.y).Gini(t.y, t.w), "spearman": eval.Spearman(p, t.y), "top_decile_share": r.TopShare(t.y, t.w, 0.1),
+			"mae": eval.MAE(p, t.y, t.w), "rmse": eval.RMSE(p, t.y), "bias": eval.SumRatio(p, t.y, t.w) - 1,
+			"calibration": eval.SumRatio(p, t.y, t.w), "decile_mape": eval.DecileMAPE(p, t.y)}
 	}
 	line := eval.Recalibrate(p, t.y)
-	m := marks{"auc": r.AUC(t.y, nil), "pr_auc": r.AveragePrecision(t.y, nil), "log_loss": eval.LogLoss(p, t.y, nil), "brier": eval.Brier(p, t.y, nil),
-		"ece": eval.ECE(p, t.y), "lift_5": r.Lift(t.y, nil, 0.05), "lift_10": r.Lift(t.y, nil, 0.1), "lift_20": r.Lift(t.y, nil, 0.2),
+	m := marks{"auc": r.AUC(t.y, t.w), "pr_auc": r.AveragePrecision(t.y, t.w), "log_loss": eval.LogLoss(p, t.y, t.w), "brier": eval.Brier(p, t.y, t.w),
+		"ece": eval.ECE(p, t.y), "lift_5": r.Lift(t.y, t.w, 0.05), "lift_10": r.Lift(t.y, t.w, 0.1), "lift_20": r.Lift(t.y, t.w, 0.2),
 		"prior_shift": line.Shift, "calibration_intercept": line.Intercept, "calibration_slope": line.Slope}
 	if near := recent(p, t); near != nil {
 		m["auc_recency_90"] = eval.Rank(near.p).AUC(near.y, nil)
@@ -81,7 +81,7 @@ func merit(target Target, j *judged, y, w []float64) float64 {
 	r := eval.Rank(j.p)
 	var v float64
 	if target == LTV {
-		v = r.NGini(y, w)
+		v = r.Gini(y, w) / eval.Rank(y).Gini(y, w)
 	} else {
 		v = r.AUC(y, w)
 	}
@@ -104,11 +104,27 @@ func reps(n int) int {
 	return 200
 }
 
-// gap is the difference in merit of two candidates on the same rows and its paired bootstrap standard error.
-func (t *trial) gap(a, b *judged, y []float64) difference {
+// weighted multiplies the bootstrap's weights by those of the rows; either may be nil, which means all 1.
+func weighted(w, base []float64) []float64 {
+	switch {
+	case base == nil:
+		return w
+	case w == nil:
+		return base
+	}
+	out := make([]float64, len(w))
+	for i := range out {
+		out[i] = w[i] * base[i]
+	}
+	return out
+}
+
+// gap is the difference in merit of two candidates on the same rows and its paired bootstrap standard error. base weights the rows.
+func (t *trial) gap(a, b *judged, y, base []float64) difference {
 	ra, rb := eval.Rank(a.p), eval.Rank(b.p)
 	perfect := eval.Rank(y)
 	metric := func(w []float64) float64 {
+		w = weighted(w, base)
 		if t.plan.Target == LTV {
 			return (ra.Gini(y, w) - rb.Gini(y, w)) / perfect.Gini(y, w)
 		}
@@ -122,7 +138,7 @@ func intervals(target Target, p []float64, t truth, seed uint64, into map[string
 	r := eval.Rank(p)
 	n := len(p)
 	add := func(name string, metric func(w []float64) float64) {
-		b := eval.Bootstrap(n, reps(n), seed, metric)
+		b := eval.Bootstrap(n, reps(n), seed, func(w []float64) float64 { return metric(weighted(w, t.w)) })
 		into[name+"_low"], into[name+"_high"] = number(b.Low), number(b.High)
 	}
 	if target == LTV {

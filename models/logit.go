@@ -83,7 +83,7 @@ func (s *stacked) without(drop map[string]bool) *stacked {
 
 // coreFeatures are the linear models' inputs when the catalog has at least half of them: few, not collinear, and as good out of time as
 // all of them together (Online Retail: see the model tests).
-var coreFeatures = []string{"orders_all", "revenue_all", "aov_all", "max_order_all", "recency_days", "tenure_days", "orders_30d", "orders_90d", "orders_180d", "revenue_90d"}
+var coreFeatures = []string{"orders_all", "revenue_all", "aov_all", "max_order_all", "recency_days", "tenure_days", "orders_30d", "orders_90d", "orders_180d", "revenue_90d", Contacted}
 
 // only narrows the columns to wanted, or returns s unchanged when fewer than half of them are there.
 func (s *stacked) only(wanted []string) *stacked {

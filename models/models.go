@@ -25,6 +25,7 @@ type Labelled struct {
 	Frame
 	Y       []float64
 	Weights []float64 // nil means all 1
+	Treated int       // users whom Guard left out because they were treated within the window
 }
 
 // Model predicts from a frame. Implementations are immutable after Fit or Load and safe for concurrent use.

@@ -72,6 +72,7 @@ type judged struct {
 type truth struct {
 	y       []float64
 	recency []float64 // nil when the catalog has none
+	w       []float64 // nil means all 1
 }
 
 func (t *trial) run(ctx context.Context, candidates []candidate) error {
@@ -123,9 +124,9 @@ func (t *trial) fit(ctx context.Context, c candidate) (Model, error) {
 
 func (t *trial) truth() truth {
 	if t.plan.Test != nil {
-		return truth{t.plan.Test.Y, t.plan.Test.column("recency_days")}
+		return truth{t.plan.Test.Y, t.plan.Test.column("recency_days"), t.plan.Test.Weights}
 	}
-	return truth{t.rows.y, t.rows.frame().column("recency_days")}
+	return truth{t.rows.y, t.rows.frame().column("recency_days"), t.rows.w}
 }
 
 // trust says on how many users the chosen learner was judged and how far its calibration was off; a refit has it from its judgement.
@@ -178,14 +179,14 @@ func (t *trial) choose() *judged {
 	}
 	known := t.truth()
 	best := slices.MaxFunc(t.tried, func(a, b *judged) int {
-		return cmp.Or(cmp.Compare(merit(t.plan.Target, a, known.y, nil), merit(t.plan.Target, b, known.y, nil)), cmp.Compare(b.cost, a.cost))
+		return cmp.Or(cmp.Compare(merit(t.plan.Target, a, known.y, known.w), merit(t.plan.Target, b, known.y, known.w)), cmp.Compare(b.cost, a.cost))
 	})
 	chosen := best
 	for _, j := range t.tried {
 		if j.cost >= chosen.cost {
 			continue
 		}
-		if gap := t.gap(best, j, known.y); gap.mean <= gap.se {
+		if gap := t.gap(best, j, known.y, known.w); gap.mean <= gap.se {
 			chosen = j
 		}
 	}
@@ -258,6 +259,19 @@ func (t *trial) finish() (*Trained, error) {
 			card.Gain = nil // nobody bought, or nobody left
 		}
 		card.Notes = append(card.Notes, remarks(p.Target, chosen, t.rules)...)
+	}
+	cuts := p.Train
+	if p.Test != nil {
+		cuts = append(slices.Clone(cuts), p.Test)
+	}
+	for _, c := range cuts {
+		switch {
+		case c.Treated > 0:
+			card.Notes = append(card.Notes, fmt.Sprintf("as of %s %d users met a promotion within the window: the untreated stand for them, weighted by one over their probability of being left alone", c.AsOf, c.Treated))
+		case c.column(Contacted) != nil && mean1(c.column(Contacted)) > 0:
+			card.Notes = append(card.Notes, fmt.Sprintf("as of %s %.1f %% of the users met a promotion within the window, some of them without a control: all are kept, with the contact as a feature that is none at scoring",
+				c.AsOf, 100*mean1(c.column(Contacted))))
+		}
 	}
 	if c, ok := chosen.model.(contributor); ok {
 		card.Features = c.features()

@@ -121,7 +121,7 @@ func (s *scoring) parts(ctx context.Context, dir string) ([]string, map[string]s
 	if err != nil {
 		return nil, nil, err
 	}
-	frame := frameOf(s.table)
+	frame := models.Untreated(frameOf(s.table), churn, ltv)
 	shadow, beside, err := s.shadow(frame, churn, ltv)
 	if err != nil {
 		return nil, nil, err
@@ -184,7 +184,7 @@ func (s *scoring) shadow(frame *models.Frame, churn, ltv models.Model) (map[mode
 			return nil, nil, err
 		}
 		own, theirs := make([]float64, len(frame.Users)), make([]float64, len(frame.Users))
-		if err := errors.Join(m.Predict(frame, own), served.Predict(frame, theirs)); err != nil {
+		if err := errors.Join(m.Predict(models.Untreated(frame, m), own), served.Predict(frame, theirs)); err != nil {
 			return nil, nil, err
 		}
 		r := shadowReport{Model: c.Card.Version, Mean: average(own), MeanServed: average(theirs), Spearman: eval.Spearman(own, theirs), PSI: eval.NewHistogram(theirs).PSI(own)}
@@ -323,7 +323,7 @@ func (s *scoring) writeShard(ctx context.Context, out string, part, of int) erro
 	if err != nil {
 		return err
 	}
-	frame := frameOf(s.table)
+	frame := models.Untreated(frameOf(s.table), churn, ltv)
 	shadow, _, err := s.shadow(frame, churn, ltv)
 	if err != nil {
 		return err

@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"perennial/experiments/sqlstore"
 	"perennial/features"
 	"perennial/features/lake"
 	"perennial/features/warehouse"
@@ -252,7 +255,86 @@ func (b *bench) cuts(ctx context.Context, target models.Target, at []features.Da
 	for i, c := range cuts {
 		c.Y = outcome(target, of, labels[i])
 	}
-	return cuts, of, nil
+	return cuts, of, b.guard(ctx, cuts, at, horizon, notAfter)
+}
+
+// guard keeps treatment out of the labels (models.Guard). Treated is who met a variant other than the control of an experiment; an experiment that
+// the control store does not know has no control. Where one cut has to keep treatment as a feature, all have it.
+func (b *bench) guard(ctx context.Context, cuts []*models.Labelled, at []features.Day, horizon int, notAfter features.Day) error {
+	controls, err := b.a.controls(ctx)
+	if err != nil {
+		return err
+	}
+	feature := false
+	for i, c := range cuts {
+		met, err := b.e.Contacts(ctx, b.snap, c.Users, at[i], horizon, notAfter)
+		if err != nil {
+			return err
+		}
+		contacts := make([]models.Contact, len(c.Users))
+		for k := range contacts {
+			contacts[k].PUntreated = 1
+		}
+		for _, m := range met {
+			k := &contacts[m.User]
+			control, known := controls[m.Experiment]
+			switch {
+			case known && m.Variant == control.key && m.PAssignPPM > 0:
+				k.PUntreated *= float64(m.PAssignPPM) / 1e6
+			case known && m.Variant == control.key:
+				k.PUntreated *= control.share
+			default:
+				k.Treated = true
+				k.PUntreated *= control.share // 0 where there is no control
+			}
+		}
+		treated, weighted := c.Guard(contacts)
+		feature = feature || !weighted
+		if treated > 0 {
+			b.say("labels as of %s: %d of %d users met a promotion within the window", at[i], treated, len(contacts))
+		}
+	}
+	for _, c := range cuts {
+		if feature && c.Names[len(c.Names)-1] != models.Contacted {
+			c.Names, c.Values = append(slices.Clone(c.Names), models.Contacted), append(slices.Clone(c.Values), make([]float64, len(c.Users)))
+		}
+	}
+	return nil
+}
+
+// controlArm is the control of an experiment and its share of the enrolled.
+type controlArm struct {
+	key   string
+	share float64
+}
+
+// controls returns the control arm of every experiment; none before the control store is made.
+func (a *App) controls(ctx context.Context) (map[string]controlArm, error) {
+	if _, err := os.Stat(filepath.Join(a.Data, "control.db")); err != nil && a.Config.Database == "" {
+		return nil, nil
+	}
+	out := map[string]controlArm{}
+	err := a.withStore(ctx, func(s *sqlstore.Store) error {
+		source, err := s.Source(ctx)
+		if err != nil {
+			return err
+		}
+		for i := range source.Experiments {
+			e := &source.Experiments[i]
+			var all, own float64
+			for _, v := range e.Variants {
+				all += v.Weight
+				if v.Key == e.Control {
+					own = v.Weight
+				}
+			}
+			if all > 0 {
+				out[e.Key] = controlArm{e.Control, own / all}
+			}
+		}
+		return nil
+	})
+	return out, err
 }
 
 // outcome turns the facts of a horizon into the label of CONTRACT §4.

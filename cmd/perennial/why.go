@@ -112,6 +112,9 @@ func why(ctx context.Context, a *App, l *lake.Lake, e *warehouse.Engine, user st
 		frames[i], fitted[i] = frameOf(row), m
 		*[]*whyRun{&w.From, &w.To}[i] = whyRun{run.AsOf.String(), run.Version, version}
 	}
+	for i, f := range frames {
+		frames[i] = models.Untreated(f, fitted[0], fitted[1])
+	}
 	w.Change, err = models.Why(target, frames[0], frames[1], fitted[0], fitted[1])
 	return w, err
 }

@@ -26,7 +26,7 @@ func reseal(raw []byte) []byte {
 }
 
 func benchParams() Params {
-	return Params{Objective: Logistic, Trees: 100, Leaves: 31, LearningRate: 0.1, MinLeaf: 20}
+	return Params{Objective: Logistic, Trees: 100, Leaves: 31, LearningRate: 0.1, MinLeaf: 1, MinHessian: 1, Lambda: 1}
 }
 
 func BenchmarkFit(b *testing.B) {

@@ -118,3 +118,48 @@ func file(tb testing.TB, name string) []byte {
 	}
 	return raw
 }
+
+// TestImportedObjectives: every objective that is served, in files of several versions of both libraries (testdata/make_objectives.py), predicts what
+// its maker predicts, missing and unseen values too.
+func TestImportedObjectives(t *testing.T) {
+	var golden struct {
+		Rows   [][]*float64
+		Models []struct {
+			Name, File string
+			P          []float64
+		}
+	}
+	if err := json.Unmarshal(file(t, "objectives.json"), &golden); err != nil {
+		t.Fatal(err)
+	}
+	columns := make([][]float64, 5)
+	for _, row := range golden.Rows {
+		for j, v := range row {
+			if v == nil {
+				columns[j] = append(columns[j], math.NaN())
+			} else {
+				columns[j] = append(columns[j], *v)
+			}
+		}
+	}
+	if len(golden.Models) < 11 {
+		t.Fatalf("%d models", len(golden.Models))
+	}
+	for _, c := range golden.Models {
+		m, err := Import([]byte(c.File))
+		if err != nil {
+			t.Errorf("%s: %v", c.Name, err)
+			continue
+		}
+		p := make([]float64, len(golden.Rows))
+		if err := m.Predict(columns, p); err != nil {
+			t.Fatal(err)
+		}
+		for i := range p {
+			if math.Abs(p[i]-c.P[i]) > 1e-6*(1+math.Abs(c.P[i])) {
+				t.Errorf("%s row %d: %v, its maker says %v", c.Name, i, p[i], c.P[i])
+				break
+			}
+		}
+	}
+}

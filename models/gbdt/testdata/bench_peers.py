@@ -71,7 +71,8 @@ def compare(binary, rows, a):
             json.dump({"rows": rows, "later": len(v), "features": x.shape[1]}, f)
         mine = ours(binary, folder, a.threads)
         keep("perennial", mine["fit_s"], mine["predict_s"], np.fromfile(os.path.join(folder, "p")))
-        settings = dict(objective="binary", num_leaves=31, learning_rate=0.1, num_threads=a.threads, verbose=-1, max_bin=255, min_data_in_leaf=20)
+        # XGBoost's own defaults of regularisation for everybody: lambda 1, at least a hessian of 1 in a leaf, no other bound on rows
+        settings = dict(objective="binary", num_leaves=31, learning_rate=0.1, num_threads=a.threads, verbose=-1, max_bin=255, min_data_in_leaf=1, min_sum_hessian_in_leaf=1.0, lambda_l2=1.0)
         m, fit = cpu(lambda: lightgbm.train(settings, lightgbm.Dataset(x, y), 100))
         p, predict = cpu(lambda: m.predict(u, num_threads=a.threads))
         keep("lightgbm " + lightgbm.__version__, fit, predict, p)
