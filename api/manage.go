@@ -57,7 +57,7 @@ func (s *Server) manage() {
 	s.manageErasure()
 }
 
-// changeInput is an action on an experiment.
+// changeInput is an action on an experiment. A merge patch has raw members, so that a payload's 2.0 stays 2.0.
 type changeInput[T any] struct {
 	ByKey
 	IfMatch string `header:"If-Match" doc:"ETag of the revision that was read; 412 when it has changed since"`
@@ -91,7 +91,7 @@ func (s *Server) manageExperiments() {
 	manageOp(s, readers, tag, "GET", root+"/{key}", "get-experiment", "One experiment", func(ctx context.Context, in *ByKey) (*tagged, error) {
 		return withTag(s.o.Store.Get(ctx, in.Key))
 	})
-	manageOp(s, writers, tag, "PATCH", root+"/{key}", "patch-experiment", "Change a definition by merge patch (RFC 7386)", func(ctx context.Context, in *changeInput[map[string]any]) (*tagged, error) {
+	manageOp(s, writers, tag, "PATCH", root+"/{key}", "patch-experiment", "Change a definition by merge patch (RFC 7386)", func(ctx context.Context, in *changeInput[map[string]json.RawMessage]) (*tagged, error) {
 		return s.change(ctx, in.Key, "patch", in.IfMatch, in.Body)
 	}, describe("New weights keep every enrolled unit that can stay."))
 	for action, summary := range map[string]string{"start": "Start a draft, or start again", "stop": "Stop: everybody gets the control", "archive": "Put a stopped experiment away"} {
@@ -191,7 +191,7 @@ func (s *Server) decide(ctx context.Context, in *changeInput[decideBody]) (*tagg
 
 // change applies an action and reloads, so that the caller's next assignment sees it.
 func (s *Server) change(ctx context.Context, key, action, ifMatch string, doc any) (*tagged, error) {
-	raw, err := json.Marshal(doc)
+	raw, err := experiments.Marshal(doc)
 	if err != nil {
 		return nil, err
 	}

@@ -196,3 +196,28 @@ func TestQuota(t *testing.T) {
 		}
 	}
 }
+
+// A patch over HTTP keeps payloads as the raw JSON that they came as, and null takes a field away.
+func TestPatchKeepsSpelling(t *testing.T) {
+	s := newShop(t)
+	const arm = `{"variants":[{"key":"a","weight":1,"payload":{"type":"number","value":%s}},{"key":"b","weight":0,"payload":{"type":"json","value":{"big":12345678901234567891,"text":"<i>"}}}]%s}`
+	s.good("marketer", "POST", "/v1/experiments", fmt.Sprintf(arm, "1", `,"key":"e","name":"x","control":"a","end_at":"2027-01-01T00:00:00Z"`))
+	patched := s.do("marketer", "PATCH", "/v1/experiments/e", fmt.Sprintf(arm, "3.0", `,"end_at":null`))
+	for _, part := range []string{`"value":3.0`, `"big":12345678901234567891`, `"<i>"`} {
+		if patched.status != 200 || !strings.Contains(patched.body, part) {
+			t.Errorf("the patched experiment lacks %s: %d %s", part, patched.status, patched.body)
+		}
+	}
+	if strings.Contains(patched.body, "end_at") {
+		t.Errorf("null did not take end_at away: %s", patched.body)
+	}
+	s.good("marketer", "POST", "/v1/experiments/e/start", "")
+	if a := s.do("client", "POST", "/ofrep/v1/evaluate/flags/e", `{"context":{"targetingKey":"u"}}`); !strings.Contains(a.body, `"value":3.0`) {
+		t.Errorf("OFREP lost the spelling: %s", a.body)
+	}
+	for _, empty := range []string{"", "{}", "null"} {
+		if a := s.do("marketer", "PATCH", "/v1/experiments/e", empty); a.status != 422 && a.status != 400 {
+			t.Errorf("PATCH with %q: %d %s", empty, a.status, a.body)
+		}
+	}
+}
