@@ -154,9 +154,11 @@ func (l *Lake) commit(j *journal, f *flight, events []features.Event, places []i
 		}
 	}
 	l.disk.wrote(len(record) + len(views))
+	reached("append: to commit")
 	if err := b.Commit(pebble.Sync); err != nil {
 		return err
 	}
+	reached("append: committed")
 	j.tailEvents.Add(int64(len(places)))
 	j.tailBytes.Add(int64(len(record)))
 	j.oldest.CompareAndSwap(0, time.Now().UnixNano())

@@ -96,7 +96,13 @@ func (l *Lake) rewrite(ctx context.Context, day features.Day, old []Segment, kee
 		}
 		fresh = []Segment{merged}
 	}
-	return rows - merged.Rows, l.inTx(ctx, func(tx *sqlx.Tx) error { return l.replace(ctx, tx, old, fresh) })
+	err = l.inTx(ctx, func(tx *sqlx.Tx) error {
+		err := l.replace(ctx, tx, old, fresh)
+		reached("replace: to commit")
+		return err
+	})
+	reached("replace: committed")
+	return rows - merged.Rows, err
 }
 
 // replace swaps segments in the manifest under one new snapshot number.

@@ -4,14 +4,17 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -26,6 +29,7 @@ func TestMain(m *testing.M) {
 	case "":
 		os.Exit(m.Run())
 	case "server":
+		killAt(os.Getenv("LAKE_TEST_STEP"))
 		childServer(os.Getenv("LAKE_TEST_DIR"), os.Getenv("LAKE_TEST_SEED"))
 	case "once":
 		childOnce(os.Getenv("LAKE_TEST_DIR"))
@@ -58,8 +62,27 @@ func childLake(dir string, change ...func(*lake.Options)) *lake.Lake {
 	return l
 }
 
+// killAt makes this process kill itself when it comes to a step for the n-th time, given as "n step".
+func killAt(where string) {
+	count, step, ok := strings.Cut(where, " ")
+	if !ok {
+		return
+	}
+	n, err := strconv.Atoi(count)
+	if err != nil {
+		panic(err)
+	}
+	var seen atomic.Int64
+	lake.AtStep(func(at string) {
+		if at == step && seen.Add(1) == int64(n) {
+			syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {} // until it arrives
+		}
+	})
+}
+
 // childServer appends from four writers with resends, seals, compacts and erases until it is killed. It writes `S ids` before it
-// sends a batch and `A ids` after its acknowledgement.
+// sends a batch and `A ids` after its acknowledgement. Events whose id begins with gone- belong to a user who is erased again and again.
 func childServer(dir, seed string) {
 	l := childLake(dir)
 	out := bufio.NewWriter(os.Stdout)
@@ -105,7 +128,13 @@ func childServer(dir, seed string) {
 			_, err = l.Compact(context.Background())
 		}
 		if err == nil && i%7 == 6 {
-			_, err = l.Erase(context.Background(), "nobody")
+			_, err = l.Erase(context.Background(), "gone")
+			if err == nil {
+				at := time.Now()
+				id := fmt.Sprintf("gone-%s-%d", seed, i)
+				say("S", []string{id})
+				_, err = l.Append(context.Background(), []features.Event{order(id, "gone", at, 1)})
+			}
 		}
 		if err != nil && !errors.Is(err, lake.ErrNotServing) {
 			fmt.Fprintln(os.Stderr, "child:", err)
@@ -115,54 +144,30 @@ func childServer(dir, seed string) {
 	}
 }
 
-// TestKill9 kills a server at random moments of appending, sealing, compacting and erasing: what it acknowledged is stored exactly
-// once, and nothing that was never sent.
-func TestKill9(t *testing.T) {
-	dir := t.TempDir()
-	acknowledged, sent := map[string]bool{}, map[string]bool{}
-	r := rand.New(rand.NewPCG(1, 2))
-	for round := range 8 {
-		c := child("server", dir, fmt.Sprint("r", round))
-		out, err := c.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
+// kills is how often TestKill9 kills at each step; `make crash` takes more.
+var kills = flag.Int("kills", 1, "kills at each step of the lake's life")
+
+// ledger is what the killed servers said.
+type ledger struct{ acknowledged, sent map[string]bool }
+
+// read takes what a child wrote until it died; a last line that is not whole says nothing.
+func (l ledger) read(text string) {
+	for line := range strings.Lines(text[:strings.LastIndexByte(text, '\n')+1]) {
+		into := l.sent
+		if line[0] == 'A' {
+			into = l.acknowledged
 		}
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
-		lines := bufio.NewReaderSize(out, 1<<20)
-		first, err := lines.ReadString('\n')
-		if err != nil {
-			t.Fatalf("round %d: the child ended early: %v", round, err)
-		}
-		stop := time.AfterFunc(time.Duration(20+r.IntN(400))*time.Millisecond, func() { c.Process.Kill() })
-		rest, err := io.ReadAll(lines)
-		stop.Stop()
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.Wait() // killed
-		if status, ok := c.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() {
-			t.Fatalf("round %d: the child ended by itself: %v", round, c.ProcessState)
-		}
-		text := first + string(rest)
-		for line := range strings.Lines(text[:strings.LastIndexByte(text, '\n')+1]) {
-			into := sent
-			if line[0] == 'A' {
-				into = acknowledged
-			}
-			for _, id := range strings.Fields(line[2:]) {
-				into[id] = true
-			}
+		for _, id := range strings.Fields(line[2:]) {
+			into[id] = true
 		}
 	}
-	l := open(t, dir)
-	if err := l.Seal(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	got := stored(t, l)
+}
+
+// check compares the ledger with what is stored: every acknowledged event once, and nothing else.
+func (l ledger) check(t *testing.T, got map[string]int) {
+	t.Helper()
 	lost, twice, strange := 0, 0, 0
-	for id := range acknowledged {
+	for id := range l.acknowledged {
 		if got[id] == 0 {
 			lost++
 		}
@@ -171,13 +176,82 @@ func TestKill9(t *testing.T) {
 		if n > 1 {
 			twice++
 		}
-		if !sent[id] {
+		if !l.sent[id] {
 			strange++
 		}
 	}
-	if lost+twice+strange > 0 || len(acknowledged) < 500 {
-		t.Errorf("of %d acknowledged events %d are lost, %d stored twice, %d were never sent", len(acknowledged), lost, twice, strange)
+	if lost+twice+strange > 0 {
+		t.Fatalf("of %d acknowledged events %d are lost, %d stored twice, %d were never sent", len(l.acknowledged), lost, twice, strange)
 	}
+}
+
+// TestKill9 kills a server at every step of appending, sealing, compacting, collecting and erasing, under load with resends, and at random
+// moments. After every kill the lake opens and reads; at the end what was acknowledged is stored exactly once, and nothing that was never sent.
+func TestKill9(t *testing.T) {
+	dir := t.TempDir()
+	book := ledger{map[string]bool{}, map[string]bool{}}
+	r := rand.New(rand.NewPCG(1, 2))
+	died, round := 0, 0
+	for range *kills {
+		for _, step := range append([]string{""}, lake.Steps...) {
+			round++
+			c := child("server", dir, fmt.Sprint("r", round))
+			after := time.Minute
+			if step == "" {
+				after = time.Duration(20+r.IntN(400)) * time.Millisecond
+			} else {
+				c.Env = append(c.Env, fmt.Sprintf("LAKE_TEST_STEP=%d %s", 1+r.IntN(3), step))
+			}
+			book.read(runUntilKilled(t, c, after, step))
+			died++
+			l := open(t, dir)
+			stored(t, l) // every file that the manifest names can be read
+			if err := l.Close(); err != nil {
+				t.Fatalf("after a kill at %q: %v", step, err)
+			}
+		}
+	}
+	l := open(t, dir)
+	if err := l.Seal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	book.check(t, stored(t, l))
+	if len(book.acknowledged) < 20*died {
+		t.Errorf("%d events were acknowledged in %d lives: too few to show anything", len(book.acknowledged), died)
+	}
+	t.Logf("%d kills, %d acknowledged events", died, len(book.acknowledged))
+}
+
+// runUntilKilled runs a child until it kills itself or the time is over, and returns what it wrote.
+func runUntilKilled(t *testing.T, c *exec.Cmd, after time.Duration, step string) string {
+	t.Helper()
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReaderSize(out, 1<<20)
+	first, err := lines.ReadString('\n')
+	if err != nil {
+		t.Fatalf("%q: the child ended early: %v", step, err)
+	}
+	var late atomic.Bool
+	stop := time.AfterFunc(after, func() { late.Store(true); c.Process.Kill() })
+	rest, err := io.ReadAll(lines)
+	stop.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Wait() // killed
+	if status, ok := c.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() {
+		t.Fatalf("%q: the child ended by itself: %v", step, c.ProcessState)
+	}
+	if late.Load() && step != "" {
+		t.Fatalf("the child never came to %q", step)
+	}
+	return first + string(rest)
 }
 
 // childOnce is one event's whole way, for strace.

@@ -94,6 +94,8 @@ func (l *Lake) erase(ctx context.Context, user string) (p Proof, err error) {
 			err = fmt.Errorf("erase: %w", err)
 		}
 	}()
+	waiting := ctx
+	ctx = context.WithoutCancel(ctx) // the work is not left half done; only the wait for readers ends with the caller's context
 	views, err := l.viewsOf(ctx, user)
 	if err != nil {
 		return p, err
@@ -123,12 +125,14 @@ func (l *Lake) erase(ctx context.Context, user string) (p Proof, err error) {
 	}); err != nil {
 		return p, err
 	}
+	reached("erase: hidden")
 	if err := l.Seal(ctx); err != nil { // what came in between
 		return p, err
 	}
 	if err := l.eraseSegments(ctx, user, &p); err != nil {
 		return p, err
 	}
+	reached("erase: segments")
 	if err := l.eraseRuns(ctx, user, &p); err != nil {
 		return p, err
 	}
@@ -138,7 +142,8 @@ func (l *Lake) erase(ctx context.Context, user string) (p Proof, err error) {
 	if err := l.eraseJournal(ctx, user, views); err != nil {
 		return p, err
 	}
-	return p, l.prove(ctx, user, &p)
+	reached("erase: journal rewritten")
+	return p, l.prove(ctx, waiting, user, &p)
 }
 
 // quoteUser is the condition under which a row belongs to the erased past of a user.
@@ -373,7 +378,7 @@ func (l *Lake) eraseJournal(ctx context.Context, user string, views map[uint64]b
 
 // prove waits for the readers of the replaced files, looks for the id in every file and, when nothing is left, replaces the
 // tombstone by a keyed hash.
-func (l *Lake) prove(ctx context.Context, user string, p *Proof) error {
+func (l *Lake) prove(ctx, waiting context.Context, user string, p *Proof) error {
 	for {
 		if _, err := l.Collect(ctx); err != nil {
 			return err
@@ -388,7 +393,7 @@ func (l *Lake) prove(ctx context.Context, user string, p *Proof) error {
 			break
 		}
 		select {
-		case <-ctx.Done():
+		case <-waiting.Done():
 			return nil // not complete: the proof says so
 		case <-time.After(50 * time.Millisecond):
 		}
@@ -405,6 +410,11 @@ func (l *Lake) prove(ctx context.Context, user string, p *Proof) error {
 		}
 		p.Left += n
 	}
+	inRuns, err := l.countRuns(ctx, user)
+	if err != nil {
+		return err
+	}
+	p.Left += inRuns
 	inJournal, err := l.countJournal(user, p.Before)
 	if err != nil {
 		return err
@@ -414,7 +424,32 @@ func (l *Lake) prove(ctx context.Context, user string, p *Proof) error {
 		return nil
 	}
 	p.Complete = true
+	reached("erase: proven")
 	return l.finishErasure(ctx, user, p)
+}
+
+// countRuns counts the rows of a user in the files of tiles, features and scores, read decompressed.
+func (l *Lake) countRuns(ctx context.Context, user string) (left int64, err error) {
+	files, err := l.runFiles()
+	if err != nil || len(files) == 0 {
+		return 0, err
+	}
+	duck, err := openDuck(ctx, filepath.Join(l.o.Dir, "tmp"), l.o.Memory, 1, l.o.Dir)
+	if err != nil {
+		return 0, err
+	}
+	defer duck.Close()
+	for _, f := range files {
+		var n int64
+		err := duck.QueryRowContext(ctx, `SELECT count(*) FROM read_parquet(`+list([]string{f})+`) WHERE user_id = ?`, user).Scan(&n)
+		switch {
+		case err == nil:
+			left += n
+		case !strings.Contains(err.Error(), "user_id"): // a file without users
+			return left, err
+		}
+	}
+	return left, nil
 }
 
 // countJournal counts the unsealed events and sticky answers that belong to the erased past of a user.

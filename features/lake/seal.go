@@ -174,6 +174,7 @@ func (l *Lake) sealLot(ctx context.Context, j *journal, upper int64) error {
 	if err != nil {
 		return err
 	}
+	reached("seal: committed")
 	j.sealed.Store(b.last)
 	j.tailBytes.Add(-bytes)
 	if j.tailEvents.Add(-int64(len(b.events))) == 0 {
@@ -184,6 +185,7 @@ func (l *Lake) sealLot(ctx context.Context, j *journal, upper int64) error {
 	if err := j.forget(b.last); err != nil {
 		return err
 	}
+	reached("seal: journal emptied")
 	l.compactSoon()
 	return nil
 }

@@ -84,8 +84,11 @@ func (l *Lake) write(ctx context.Context, b lot, also func(tx *sqlx.Tx) error) (
 			return err
 		}
 		if also != nil {
-			return also(tx)
+			if err := also(tx); err != nil {
+				return err
+			}
 		}
+		reached("manifest: to commit")
 		return nil
 	})
 	return w, err
@@ -246,9 +249,11 @@ func (l *Lake) copySegment(ctx context.Context, conn *sql.Conn, query, name stri
 	if _, err := conn.ExecContext(ctx, fmt.Sprintf(`COPY (%s) TO %s (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)`, query, quote(file))); err != nil {
 		return err
 	}
+	reached("segment: written")
 	if err := errors.Join(syncFile(file), syncFile(work)); err != nil {
 		return err
 	}
+	reached("segment: synced")
 	if g.Checksum, g.Bytes, err = checksum(file); err != nil {
 		return err
 	}
@@ -270,6 +275,7 @@ func (l *Lake) copySegment(ctx context.Context, conn *sql.Conn, query, name stri
 		} else if err != nil {
 			return err
 		}
+		reached("segment: renamed")
 		return syncFile(day)
 	}
 }

@@ -199,6 +199,7 @@ func (l *Lake) Collect(ctx context.Context) (int, error) {
 			if err := os.RemoveAll(filepath.Dir(g.Path)); err != nil {
 				return err
 			}
+			reached("collect: file removed")
 			path, err := l.rel(g.Path)
 			if err != nil {
 				return err
