@@ -36,6 +36,7 @@ type shop struct {
 	keys     map[string]string
 	now      atomic.Pointer[time.Time]
 	log      *bytes.Buffer
+	dir      string
 }
 
 func newShop(t testing.TB, change ...func(*api.Options)) *shop {
@@ -45,6 +46,7 @@ func newShop(t testing.TB, change ...func(*api.Options)) *shop {
 	s.now.Store(&now)
 	clock := func() time.Time { return *s.now.Load() }
 	dir, ctx := t.TempDir(), context.Background()
+	s.dir = dir
 	db, err := sqlstore.OpenSQLite(filepath.Join(dir, "control.db"))
 	s.must(err)
 	s.store, err = sqlstore.New(ctx, db, clock)
@@ -52,14 +54,14 @@ func newShop(t testing.TB, change ...func(*api.Options)) *shop {
 	t.Cleanup(func() { s.store.Close() })
 	o := api.Options{Shop: features.Shop{Currency: "CNY", MarginRate: 0.3}, Now: clock, Store: s.store, Snapshot: s.snapshot.Load, Reload: s.reload,
 		Profiles: s.profiles.Load, Version: "test", Logger: slog.New(slog.NewJSONHandler(s.log, nil))}
+	for _, f := range change {
+		f(&o)
+	}
 	s.lake, err = lake.Open(ctx, lake.Options{Dir: dir, Shop: o.Shop, Now: clock})
 	s.must(err)
 	t.Cleanup(func() { s.lake.Close() })
 	s.must(s.lake.Serve(ctx, time.Second))
 	o.Lake = s.lake
-	for _, f := range change {
-		f(&o)
-	}
 	s.must(s.reload(ctx))
 	for _, role := range sqlstore.Roles {
 		_, secret, err := s.store.CreateKey(ctx, role, "test "+role)

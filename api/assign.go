@@ -155,9 +155,10 @@ func (a *ask) free() {
 // about sets the unit that is asked about. id may point into the body.
 func (a *ask) about(id string) {
 	now := a.s.now()
-	a.person = a.s.o.Lake.Person(id)
+	stored := a.s.o.Shop.Pseudonym(id)
+	a.person = a.s.o.Lake.Person(stored)
 	a.server = serverAttributes{p: a.p.profiles, unit: id, person: a.person, now: now, shop: &a.s.o.Shop, lake: a.s.o.Lake}
-	user := id // scores are the user's
+	user := stored // scores are the user's
 	if len(a.person) > 0 {
 		user = a.person[0]
 	}
@@ -166,9 +167,11 @@ func (a *ask) about(id string) {
 	}
 	out := *a.s.optedOut.Load()
 	a.unit = experiments.Unit{ID: id, Server: &a.server, Sent: &a.sent, Now: now, Sticky: a.kept, Upstream: a.s.o.Upstream, OfferOut: a.used, Split: a.split,
-		OptedOut: len(out) > 0 && (out[id] || out[user])}
+		OptedOut: len(out) > 0 && (out[stored] || out[user])}
 	if len(a.person) > 0 {
-		a.unit.First = a.whose
+		if a.s.o.Shop.PseudonymKey == "" { // buckets hash ids as they are sent: of another id only the pseudonym is known
+			a.unit.First = a.whose
+		}
 		for _, other := range a.person {
 			a.unit.OptedOut = a.unit.OptedOut || out[other]
 		}

@@ -196,6 +196,8 @@ func (s *Server) manageCustomers() {
 	manageOp(s, readers, tag, "GET", "/v1/scores", "list-scores", "Every user's scores, page by page", s.scores)
 	manageOp(s, readers, tag, "GET", "/v1/lifecycle", "get-lifecycle", "Customers by stage and by decile", s.lifecycle)
 	manageOp(s, readers, tag, "GET", "/v1/users/{id}", "get-user", "One customer: scores, reasons, features, assignments", s.user)
+	s.manageConsent()
+	s.manageQuarantine()
 	manageOp(s, client|writers, tag, "POST", "/v1/users/{id}/opt-out", "opt-out", "Record a refusal of personalisation, or its withdrawal", func(ctx context.Context, in *struct {
 		ID   string      `path:"id" maxLength:"512"`
 		Body *optOutBody `required:"false"`
@@ -204,7 +206,7 @@ func (s *Server) manageCustomers() {
 			return nil, invalid("id", "%s", fault)
 		}
 		out := in.Body == nil || in.Body.OptedOut == nil || *in.Body.OptedOut
-		if err := s.o.Store.OptOut(ctx, in.ID, out); err != nil {
+		if err := s.o.Store.OptOut(ctx, s.o.Shop.Pseudonym(in.ID), out); err != nil {
 			return nil, err
 		}
 		return &body[optOutAnswer]{optOutAnswer{in.ID, out}}, s.Refresh(ctx)

@@ -30,7 +30,7 @@ func (s *Server) manageErasure() {
 		if err != nil {
 			return nil, err
 		}
-		if err := s.o.Store.OptOut(ctx, in.ID, false); err != nil { // the refusal names her too; who comes back is new
+		if err := s.o.Store.OptOut(ctx, s.o.Shop.Pseudonym(in.ID), false); err != nil { // the refusal names her too; who comes back is new
 			return nil, err
 		}
 		if s.o.Rescore != nil {

@@ -94,19 +94,29 @@ func (s *Server) store(c *gin.Context, b *features.Batch) (*EventsAnswer, error)
 			answer.Rejected = append(answer.Rejected, features.Fault{Index: b.Index[i], Field: "event", Reason: "a frontend key may not send this event"})
 		}
 	}
+	if err := s.o.Lake.Quarantine(c.FullPath(), b.Rejected, b.Texts); err != nil {
+		s.log.Warn("refused events are not kept aside", "error", err)
+	}
 	if len(events) > 0 {
 		statuses, err := s.o.Lake.Append(c.Request.Context(), events)
 		if err != nil {
 			return nil, err
 		}
+		var consents []features.Consent
 		for i, st := range statuses {
 			switch st.Outcome {
 			case lake.Accepted:
 				answer.Accepted++
+				consents = append(consents, features.ConsentsOf(&events[i])...)
 			case lake.Duplicate:
 				answer.Duplicate++
 			case lake.Rejected:
 				answer.Rejected = append(answer.Rejected, features.Fault{Index: index[i], Field: st.Field, Reason: st.Reason})
+			}
+		}
+		if len(consents) > 0 {
+			if err := s.applyConsents(c.Request.Context(), consents); err != nil {
+				return nil, err
 			}
 		}
 	}

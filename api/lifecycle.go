@@ -154,12 +154,12 @@ func (s *Server) user(ctx context.Context, in *struct {
 	if p == nil {
 		return nil, unscored()
 	}
-	row, ok := p.Row(in.ID)
+	row, ok := p.Row(s.o.Shop.Pseudonym(in.ID))
 	if !ok {
 		return nil, problem(http.StatusNotFound, "no such customer before %s: she counts as a prospect", p.AsOf)
 	}
 	answer := userAnswer{UserID: in.ID, AsOf: p.AsOf.String(), ScoreVersion: p.Version, Stage: textAt(p, row, "stage"), Scores: map[string]any{},
-		Features: map[string]any{}, Reasons: reasonsOf(p, row), OptedOut: (*s.optedOut.Load())[in.ID], Assignments: json.RawMessage("[]")}
+		Features: map[string]any{}, Reasons: reasonsOf(p, row), OptedOut: (*s.optedOut.Load())[s.o.Shop.Pseudonym(in.ID)], Assignments: json.RawMessage("[]")}
 	for _, name := range p.Columns() {
 		var value any
 		if v, text, isText, null, ok := p.At(row, name); ok && !null {

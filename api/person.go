@@ -54,7 +54,7 @@ func (a *ask) exposed(experiment string, revision int64) bool {
 
 // by is the id that decided an answer, when it is not the unit's own.
 func (a *ask) by(experiment string) string {
-	if len(a.person) == 0 {
+	if len(a.person) == 0 || a.s.o.Shop.PseudonymKey != "" {
 		return ""
 	}
 	return a.first(experiment)

@@ -168,6 +168,7 @@ func (s *Server) route() {
 	s.document(browser, "events", "POST", "/v1/events", "send-events", "Send events", "A JSON array or NDJSON, gzip allowed, at most 10 MiB and 10,000 events, after decompression too. "+
 		"202 after they are on disk; bad events never take good ones with them. A frontend key sends views, sessions and exposures only.", 202, []EventDoc{}, EventsAnswer{})
 	s.preflight("/v1/events", "/v1/exposures")
+	s.adapters()
 
 	s.ofrep()
 	s.unleash()

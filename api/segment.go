@@ -107,7 +107,7 @@ func (s *Server) segmentStore(c *gin.Context, messages []json.RawMessage, kind, 
 			if len(p.Errors) > 0 {
 				f.Field, f.Reason = p.Errors[0].Field, p.Errors[0].Reason
 			}
-			b.Rejected = append(b.Rejected, f)
+			b.Rejected, b.Texts = append(b.Rejected, f), append(b.Texts, string(raw))
 			continue
 		}
 		b.Events, b.Index = append(b.Events, e), append(b.Index, i)

@@ -66,6 +66,9 @@ func (e *Event) validate(shop Shop) *InvalidError {
 			return fault
 		}
 	}
+	if shop.PseudonymKey != "" {
+		e.UserID, e.AnonymousID = shop.Pseudonym(e.UserID), shop.Pseudonym(e.AnonymousID)
+	}
 	if e.TS.IsZero() {
 		return &InvalidError{"ts", "missing"}
 	}

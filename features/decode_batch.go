@@ -37,6 +37,7 @@ type Batch struct {
 	Events   []Event
 	Index    []int
 	Rejected []Fault
+	Texts    []string // Texts[i] is what Rejected[i] was made of; other faults may follow without one
 }
 
 // DecodeBatch reads a decompressed body: a JSON array of events, a single event, or NDJSON. Good events are never lost because of
@@ -133,7 +134,7 @@ func (d *batchDecoder) next(rest int) (*Event, error) {
 }
 
 // judge keeps the last event, or its fault.
-func (d *batchDecoder) judge(e *Event, fault *InvalidError) {
+func (d *batchDecoder) judge(e *Event, fault *InvalidError, text string) {
 	if fault == nil {
 		fault = finish(e, d.shop, d.now, true)
 	}
@@ -143,6 +144,7 @@ func (d *batchDecoder) judge(e *Event, fault *InvalidError) {
 	b := d.batch
 	b.Events, b.Index = b.Events[:len(b.Events)-1], b.Index[:len(b.Index)-1]
 	b.Rejected = append(b.Rejected, Fault{d.n - 1, fault.Field, fault.Reason})
+	b.Texts = append(b.Texts, text)
 }
 
 // line decodes a text that is one event; rest is how much of the body stands behind it.
@@ -154,7 +156,7 @@ func (d *batchDecoder) line(text string, rest int) error {
 	one := reader{s: text, arena: d.arena}
 	fault := one.whole(e)
 	d.arena = one.arena
-	d.judge(e, fault)
+	d.judge(e, fault, text)
 	return nil
 }
 
@@ -183,7 +185,7 @@ func (d *batchDecoder) array() error {
 		if !d.valid && !utf8.ValidString(d.s[from:d.pos]) {
 			fault = &InvalidError{"", "not valid UTF-8"}
 		}
-		d.judge(e, fault)
+		d.judge(e, fault, d.s[from:d.pos])
 		d.blank()
 		switch d.peek() {
 		case ',':

@@ -57,6 +57,7 @@ type Shop struct {
 	Currency           string         // ISO 4217
 	MarginRate         float64        // estimate of margin ÷ value for orders that carry no margin
 	RefundMaturityDays int            // how long refunds are waited for after a window; 0 means 15
+	PseudonymKey       string         `json:"-"` // key of the HMAC that stands for user ids in storage; "": ids are stored as sent
 }
 
 // DayOf returns the local day of t.

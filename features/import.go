@@ -368,6 +368,7 @@ func (im *Importer) ownProperties(e *Event, d *draft) {
 
 // add checks a whole event and makes it ready.
 func (im *Importer) add(e Event) error {
+	e.UserID, e.AnonymousID = im.o.Shop.Pseudonym(e.UserID), im.o.Shop.Pseudonym(e.AnonymousID) // no id is derived from what may not be stored
 	if e.EventID == "" {
 		e.EventID = deriveOrderID(&e)
 	}

@@ -92,6 +92,7 @@ func (im *Importer) Finish() ([]Event, []Fault) {
 	var faults []Fault
 	for _, key := range slices.Sorted(maps.Keys(im.orders)) {
 		e := *im.orders[key]
+		e.UserID = im.o.Shop.Pseudonym(e.UserID)
 		if e.EventID == "" && im.o.Preset != "" {
 			e.EventID = DeriveID(im.o.Preset, e.Name, e.OrderID, e.UserID)
 		}

@@ -10,7 +10,7 @@ import (
 // cdnowRow reads a purchase of the CDNOW data: one order a row, with a date for a time. Rows of one customer and day stay apart,
 // as they are separate purchases in the source.
 func (im *Importer) cdnowRow(d *draft) error {
-	e := Event{UserID: d.text("user_id"), Name: OrderCompleted}
+	e := Event{UserID: im.o.Shop.Pseudonym(d.text("user_id")), Name: OrderCompleted}
 	if e.UserID == "" {
 		return &InvalidError{"user_id", "missing"}
 	}
@@ -85,7 +85,7 @@ func (im *Importer) sensorsRow(d *draft) error {
 	if user.number {
 		return &InvalidError{"user_id", "not a JSON string"}
 	}
-	e := Event{UserID: d.text("user_id"), Name: d.text("event")}
+	e := Event{UserID: im.o.Shop.Pseudonym(d.text("user_id")), Name: d.text("event")}
 	if name, ok := sensorsNames[e.Name]; ok {
 		e.Name = name
 	}

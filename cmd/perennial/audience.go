@@ -65,6 +65,8 @@ func (c experimentAudienceCmd) Run(ctx context.Context, a *App) error {
 			return fmt.Errorf("experiment %s: %w", c.Key, experiments.ErrNotFound)
 		case e.Status != experiments.Running:
 			return experiments.Invalid("status", "%s is %s: run `perennial experiment start %s` first", e.Key, e.Status, e.Key)
+		case a.Config.PseudonymKey != "" && c.Units == "":
+			return experiments.Invalid("units", "stored ids are pseudonyms, which no message can be sent to: give the list with --units")
 		case profiles == nil && (snapshot.NeedsServer(c.Key) || c.Units == ""):
 			return experiments.Invalid("units", "nobody is scored yet: run `perennial nightly` first, or give --units for an experiment that needs no scores")
 		}
@@ -136,9 +138,9 @@ func (c experimentAudienceCmd) write(a *App, snapshot *experiments.Snapshot, e *
 	for _, id := range units {
 		row := profileRow{profiles: profiles}
 		if profiles != nil {
-			row.row, row.found = profiles.Row(id)
+			row.row, row.found = profiles.Row(a.Config.Shop().Pseudonym(id))
 		}
-		u.ID, u.Server, u.OptedOut = id, row, optedOut[id]
+		u.ID, u.Server, u.OptedOut = id, row, optedOut[a.Config.Shop().Pseudonym(id)]
 		x := snapshot.Assign(&u, c.Key)
 		if !x.Enrolled || x.Reason == experiments.ReasonForced {
 			left[x.Reason]++

@@ -38,7 +38,7 @@ type Config struct {
 
 // Shop returns what dates and money mean here.
 func (c Config) Shop() features.Shop {
-	return features.Shop{Location: c.location, Currency: c.Currency, MarginRate: c.MarginRate, RefundMaturityDays: c.RefundMaturityDays}
+	return features.Shop{Location: c.location, Currency: c.Currency, MarginRate: c.MarginRate, RefundMaturityDays: c.RefundMaturityDays, PseudonymKey: c.PseudonymKey}
 }
 
 // configPath returns the configuration file of a call: the one that was named, else the one in the data directory, which belongs to that
@@ -110,6 +110,9 @@ func (c Config) check(clock any) (Config, error) {
 	}
 	if c.Promotion != "auto" && c.Promotion != "manual" {
 		return c, usagef("config: promotion: %q is neither auto nor manual", c.Promotion)
+	}
+	if n := len(c.PseudonymKey); n > 0 && n < 16 {
+		return c, usagef("config: pseudonym_key: %d characters are guessed too soon; give at least 16", n)
 	}
 	if c.MarginRate < 0 || c.MarginRate > 1 {
 		return c, usagef("config: margin_rate: %v is not within 0..1", c.MarginRate)

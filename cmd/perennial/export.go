@@ -70,7 +70,7 @@ func (c exportCmd) Run(ctx context.Context, a *App) error {
 		return err
 	}
 	if c.What == "events" {
-		err = c.events(ctx, a, l, warehouse.ExportFilter{From: from, To: to, User: c.User})
+		err = c.events(ctx, a, l, warehouse.ExportFilter{From: from, To: to, User: a.Config.Shop().Pseudonym(c.User)})
 	} else {
 		err = c.run(ctx, a, l, asOf)
 	}

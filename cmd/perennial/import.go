@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"perennial/experiments/sqlstore"
 	"perennial/features"
 	"perennial/features/lake"
 )
@@ -126,6 +128,7 @@ type loader interface {
 // eventLoader loads events a lot at a time, and orders of several lines at the end.
 type eventLoader struct {
 	importer *features.Importer
+	consents map[string]bool // users whose consent was among the events
 }
 
 func (e *eventLoader) ready(ctx context.Context, in *importing) error {
@@ -147,7 +150,26 @@ func (e *eventLoader) finish(ctx context.Context, in *importing) error {
 			return err
 		}
 	}
-	return nil
+	return e.refusals(ctx, in)
+}
+
+// refusals brings imported refusals of personalised marketing, and their withdrawals, to where assignments look.
+func (e *eventLoader) refusals(ctx context.Context, in *importing) error {
+	if len(e.consents) == 0 {
+		return nil
+	}
+	refused, err := in.lake.Refused(ctx, features.ConsentMarketing, math.MaxInt32)
+	if err != nil {
+		return err
+	}
+	return in.app.withStore(ctx, func(s *sqlstore.Store) error {
+		for user := range e.consents {
+			if err := s.OptOut(ctx, user, refused[user]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // importing is one run of an import.
@@ -187,6 +209,17 @@ func (in *importing) files(ctx context.Context, names []string) (err error) {
 
 // load puts a lot of events into the lake.
 func (in *importing) load(ctx context.Context, events []features.Event) error {
+	if e, ok := in.to.(*eventLoader); ok {
+		for i := range events {
+			if events[i].Name != features.ConsentUpdated {
+				continue
+			}
+			if e.consents == nil {
+				e.consents = map[string]bool{}
+			}
+			e.consents[events[i].UserID] = true
+		}
+	}
 	accepted, duplicate, err := in.lake.Load(ctx, events)
 	in.result.Events += accepted
 	in.result.Duplicate += duplicate

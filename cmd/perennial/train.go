@@ -238,6 +238,11 @@ func (b *bench) cuts(ctx context.Context, target models.Target, at []features.Da
 		if err != nil {
 			return nil, "", err
 		}
+		refused, err := b.l.Refused(ctx, features.ConsentAnalytics, d)
+		if err != nil {
+			return nil, "", err
+		}
+		table = without(table, refused)
 		found, err := b.e.Labels(ctx, b.snap, table.Users, d, horizon, notAfter)
 		if err != nil {
 			return nil, "", err
@@ -335,6 +340,37 @@ func (a *App) controls(ctx context.Context) (map[string]controlArm, error) {
 		return nil
 	})
 	return out, err
+}
+
+// without returns the table without some users: whoever refused analytics before a cut teaches no model of it.
+func without(t *features.Table, refused map[string]bool) *features.Table {
+	var kept []int
+	for i, u := range t.Users {
+		if !refused[u] {
+			kept = append(kept, i)
+		}
+	}
+	if len(kept) == len(t.Users) {
+		return t
+	}
+	left := &features.Table{AsOf: t.AsOf, Users: pick(t.Users, kept)}
+	for _, c := range t.Columns {
+		c.Numbers, c.Texts = pick(c.Numbers, kept), pick(c.Texts, kept)
+		left.Columns = append(left.Columns, c)
+	}
+	return left
+}
+
+// pick returns the values at the given places; nil of nil.
+func pick[T any](values []T, places []int) []T {
+	if values == nil {
+		return nil
+	}
+	out := make([]T, len(places))
+	for i, p := range places {
+		out[i] = values[p]
+	}
+	return out
 }
 
 // outcome turns the facts of a horizon into the label of CONTRACT §4.

@@ -21,6 +21,7 @@ import (
 func (l *Lake) PutTraits(ctx context.Context, traits []features.Traits) (changed int, err error) {
 	err = l.inTx(ctx, func(tx *sqlx.Tx) error {
 		for _, t := range traits {
+			t.User = l.o.Shop.Pseudonym(t.User)
 			var before string
 			err := tx.GetContext(ctx, &before, tx.Rebind(`SELECT doc FROM attributes WHERE user_id = ?`), t.User)
 			if err != nil && !errors.Is(err, sql.ErrNoRows) {

@@ -42,6 +42,7 @@ func (l *Lake) Erase(ctx context.Context, user string) (Proof, error) {
 	if user == "" || len(user) > features.MaxIDBytes {
 		return Proof{}, &features.InvalidError{Field: "user_id", Reason: "missing or longer than 256 bytes"}
 	}
+	user = l.o.Shop.Pseudonym(user)
 	if l.journal.Load() != nil {
 		return l.erase(ctx, user)
 	}
@@ -117,6 +118,9 @@ func (l *Lake) erase(ctx context.Context, user string) (p Proof, err error) {
 			return err
 		}
 		if err := eraseLinks(ctx, tx, user); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, tx.Rebind(`DELETE FROM consents WHERE user_id = ?`), user); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO tombstones (user_id, before_us) VALUES (?, ?)

@@ -63,7 +63,7 @@ func viewHash(unit, experiment string, revision int64) uint64 {
 
 // Exposed reports whether an exposure is recorded, or about to be, without a lock, an allocation or I/O.
 func (l *Lake) Exposed(unit, experiment string, revision int64) bool {
-	h := viewHash(unit, experiment, revision)
+	h := viewHash(l.o.Shop.Pseudonym(unit), experiment, revision)
 	return l.views.shards[h>>58].has(h)
 }
 
@@ -91,6 +91,7 @@ func markOf(at time.Time, own bool) uint32 {
 // 5 ms, or before it returns when sync is true (then it errs when it cannot be). It never blocks on a full queue: it counts what it had to drop, errs with
 // ErrBehind, and the next evaluation writes it again. Before Serve, and while the disk is full, exposures wait in the queue.
 func (l *Lake) Expose(ctx context.Context, e Exposure, sync bool) error {
+	e.Unit = l.o.Shop.Pseudonym(e.Unit)
 	x := &l.views
 	h := viewHash(e.Unit, e.Experiment, e.AllocationRevision)
 	if !x.shards[h>>58].has(h) {

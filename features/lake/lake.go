@@ -68,6 +68,8 @@ type Lake struct {
 	server  server
 	counts  counters
 	compact compactor
+
+	quarantine quarantine
 }
 
 // Outcome of one event at the door.

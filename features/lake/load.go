@@ -92,6 +92,8 @@ func (c *dayCache) set(e *features.Event) {
 	}
 }
 
+func timeOf(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
+
 // newJournalID returns 64 random bits: two journals, or two imports, never share a segment's name.
 func newJournalID() string {
 	var b [8]byte

@@ -142,7 +142,7 @@ func (l *Lake) Recent(user string) (orders, carts int, lastOrder time.Time, ok b
 	if l.recent.day.Load() != int64(l.o.Shop.DayOf(l.now()))+1 {
 		return 0, 0, time.Time{}, false
 	}
-	h := xxh3.HashString(user)
+	h := xxh3.HashString(l.o.Shop.Pseudonym(user))
 	s := &l.recent.shards[h%recentShards]
 	s.mu.RLock()
 	t, ok := s.users[h]

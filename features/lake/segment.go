@@ -88,6 +88,9 @@ func (l *Lake) write(ctx context.Context, b lot, also func(tx *sqlx.Tx) error) (
 				return err
 			}
 		}
+		if err := putConsents(ctx, tx, b.events, fresh); err != nil {
+			return err
+		}
 		reached("manifest: to commit")
 		return nil
 	})

@@ -29,6 +29,7 @@ func keptHash(experiment, unit string) uint64 {
 
 // Sticky returns the kept first answer of a unit in an experiment, without a lock and without I/O.
 func (l *Lake) Sticky(experiment, unit string) (Kept, bool) {
+	unit = l.o.Shop.Pseudonym(unit)
 	e := l.kept.get(keptHash(experiment, unit), experiment, unit)
 	if e == nil {
 		return Kept{}, false
@@ -39,6 +40,7 @@ func (l *Lake) Sticky(experiment, unit string) (Kept, bool) {
 // Keep keeps a first answer if there is none yet (or one of an allocation revision below k.Least) and returns the one that stands; it is durable when Keep returns. It errs with
 // ErrNotServing or ErrDiskFull and then keeps nothing.
 func (l *Lake) Keep(ctx context.Context, experiment, unit string, k Kept) (Kept, error) {
+	unit = l.o.Shop.Pseudonym(unit)
 	h := keptHash(experiment, unit)
 	if e := l.kept.get(h, experiment, unit); e != nil && e.kept.AllocationRevision >= k.Least {
 		return e.kept, nil
