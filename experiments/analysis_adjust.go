@@ -12,17 +12,24 @@ func (m TableMetric) adjusts() bool { return len(m.Covariates) > 0 || m.Strata !
 // adjust compares after regression on the covariates and on indicators of the strata (post-stratification is the same regression). A missing covariate
 // is the mean of both arms, with an indicator of its own. With clusters, every column is summed over them, covariates as deviations from the mean.
 func (a *tableAnalysis) adjust(m TableMetric, values []float64, v int, keep []bool) (stats.Pair, error) {
-	take := func(arm int) []int {
-		var rows []int
-		d := a.t.Numbers[m.Denominator]
-		for _, r := range a.rows[arm] {
-			if (keep == nil || keep[r]) && values[r] == values[r] && (d == nil || d[r] == d[r]) {
-				rows = append(rows, r)
-			}
+	columns := a.regressors(m, values, [2][]int{a.known(m, values, v, keep), a.known(m, values, 0, keep)})
+	return stats.Adjust(stats.MomentsOf(columns[0]...), stats.MomentsOf(columns[1]...), m.Kind == KindRatio || m.Cluster != "")
+}
+
+// known are the rows of an arm that have the metric.
+func (a *tableAnalysis) known(m TableMetric, values []float64, arm int, keep []bool) []int {
+	var rows []int
+	d := a.t.Numbers[m.Denominator]
+	for _, r := range a.rows[arm] {
+		if (keep == nil || keep[r]) && values[r] == values[r] && (d == nil || d[r] == d[r]) {
+			rows = append(rows, r)
 		}
-		return rows
 	}
-	arms := [2][]int{take(v), take(0)}
+	return rows
+}
+
+// regressors are the columns of a regression for both arms: the metric, its denominator (or cluster size), covariates, missing-indicators, strata.
+func (a *tableAnalysis) regressors(m TableMetric, values []float64, arms [2][]int) [2][][]float64 {
 	var columns [2][][]float64
 	add := func(f func(r int) float64) {
 		for i, rows := range arms {
@@ -83,7 +90,7 @@ func (a *tableAnalysis) adjust(m TableMetric, values []float64, v int, keep []bo
 			columns[i] = a.byCluster(m.Cluster, rows, columns[i]...)
 		}
 	}
-	return stats.Adjust(stats.MomentsOf(columns[0]...), stats.MomentsOf(columns[1]...), m.Kind == KindRatio || m.Cluster != "")
+	return columns
 }
 
 // strata adds an indicator for every stratum but the largest. A stratum with fewer than two units in one of the arms has no comparison of its own and
@@ -103,7 +110,7 @@ func (a *tableAnalysis) strata(m TableMetric, arms [2][]int, add func(func(r int
 	var names []string
 	largest := ""
 	for l, n := range counts[0] {
-		if n < 2 || counts[1][l] < 2 {
+		if n < 2 || (counts[1][l] < 2 && arms[1] != nil) {
 			continue
 		}
 		names = append(names, l)

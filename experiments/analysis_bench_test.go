@@ -39,3 +39,16 @@ func BenchmarkThousandResults(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkColdTable computes the boundary table of the last of 60 looks from nothing and asks it for p-values from one to far out.
+func BenchmarkColdTable(b *testing.B) {
+	for b.Loop() {
+		look, err := stats.NewLook(stats.EqualLooks(60, 60), 0.05)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for z := 0.0; z < 6; z += 0.25 {
+			look.P(z)
+		}
+	}
+}

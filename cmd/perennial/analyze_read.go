@@ -157,9 +157,11 @@ type trait struct {
 
 // add takes one row; an error rejects it and names the column.
 func (b *tableBuilder) add(cells []cell) error {
-	variant := strings.TrimSpace(cells[b.at[b.c.variant]].text)
-	if variant == "" {
-		return fmt.Errorf("%s: the variant is empty", b.c.variant)
+	variant := ""
+	if b.c.variant != "" { // a history has none
+		if variant = strings.TrimSpace(cells[b.at[b.c.variant]].text); variant == "" {
+			return fmt.Errorf("%s: the variant is empty", b.c.variant)
+		}
 	}
 	values := make([]float64, len(b.numeric))
 	for i, name := range b.numeric {

@@ -257,3 +257,53 @@ func TestAnalyzeCovariateOfEvents(t *testing.T) {
 		t.Errorf("per event %v ± %v, per unit %v ± %v", e.Effect, e.SE, u.Effect, u.SE)
 	}
 }
+
+// Sizes from a history are those of its own mean and spread; covariates shrink them by the variance they explain, and clusters grow them.
+func TestPowerFromHistory(t *testing.T) {
+	var b strings.Builder
+	fmt.Fprintln(&b, "user,shop,value,before,paid")
+	shop := 0
+	for i := range 2000 {
+		if i%10 == 0 {
+			shop = (i / 10 * 7919) % 13
+		}
+		before := i * 37 % 101
+		fmt.Fprintf(&b, "u%d,s%d,%d,%d,%v\n", i, i/10, before+9*shop+i*53%61, before, i%8 == 0)
+	}
+	path := filepath.Join(t.TempDir(), "past.csv")
+	write(t, path, b.String())
+	power := func(more ...string) (p powerAnswer) {
+		t.Helper()
+		if err := json.Unmarshal([]byte(must(t, append([]string{"power", "--json", "--mde", "0.05", "--history", path}, more...)...)), &p); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	plain := power("--metric", "value:mean")
+	var hand powerAnswer
+	if err := json.Unmarshal([]byte(must(t, "power", "--json", "--kind", "mean", "--mde", "0.05", "--baseline", fmt.Sprint(float64(plain.History.Mean)), "--sd", fmt.Sprint(float64(plain.History.SD)))), &hand); err != nil {
+		t.Fatal(err)
+	}
+	if plain.NTotal != hand.NTotal || plain.History.Units != 2000 || plain.Unadjusted != nil {
+		t.Errorf("history %+v, by hand %+v", plain, hand)
+	}
+	adjusted := power("--metric", "value:mean,covariate=before", "--cost-per-unit", "2")
+	if r := float64(adjusted.NTotal) / float64(plain.NTotal); math.Abs(r-(1-float64(adjusted.History.VarianceRemoved))) > 0.01 || *adjusted.Unadjusted != plain.NTotal {
+		t.Errorf("with a covariate %d of %d, %+v", adjusted.NTotal, plain.NTotal, adjusted.History)
+	}
+	if adjusted.Cost == nil || adjusted.Cost.Treatment != 2*float64(adjusted.NByArm[1]) || adjusted.Cost.PayBack < 1 {
+		t.Errorf("cost %+v of %v", adjusted.Cost, adjusted.NByArm)
+	}
+	clustered := power("--metric", "value:mean,cluster=shop")
+	if d := float64(clustered.History.DesignEffect); d < 1.5 || math.Abs(float64(clustered.NTotal)/float64(plain.NTotal)-d) > 0.02*d {
+		t.Errorf("clusters: %d of %d, design effect %v", clustered.NTotal, plain.NTotal, d)
+	}
+	if rate := power("--metric", "paid:proportion"); rate.History.Mean != 0.125 || math.Abs(float64(rate.NPerArm)-44731) > 3000 {
+		t.Errorf("rate: %+v", rate)
+	}
+	for name, args := range map[string][]string{"metric": {"--history", path}, "history": {"--metric", "value:mean"}, "moon": {"--history", path, "--metric", "moon:mean"}} {
+		if code, _, stderr := call(t, append([]string{"power", "--mde", "0.1"}, args...)...); code != 2 || !strings.Contains(stderr, name) {
+			t.Errorf("%v = exit %d, %s", args, code, stderr)
+		}
+	}
+}

@@ -46,6 +46,27 @@ func Adjust(t, c Moments, isRatio bool) (Pair, error) {
 	return p, nil
 }
 
+// Explained returns the share of the variance of a metric (the first value; for a ratio the first two) that its covariates explain within one arm, corrected
+// for their number; at least 0. ErrTooFew needs n > k+2.
+func Explained(m Moments, isRatio bool) (float64, error) {
+	if isRatio {
+		var err error
+		if m, _, err = linearise(m); err != nil {
+			return 0, err
+		}
+	}
+	k := len(m.Mean) - 1
+	if m.N <= int64(k)+2 {
+		return 0, ErrTooFew
+	}
+	if !(m.M2[0] > 0) {
+		return 0, ErrZeroVariance
+	}
+	_, rss, rank := regress(m)
+	n := float64(m.N)
+	return math.Max(0, 1-rss/(n-float64(rank)-1)/(m.M2[0]/(n-1))), nil
+}
+
 // regress returns the slopes of value 0 on the others within one arm, the residual sum of squares and how many slopes were fitted.
 // It is a Cholesky factorisation that skips what adds nothing.
 func regress(m Moments) (beta []float64, rss float64, rank int) {
