@@ -107,7 +107,7 @@ func (c *powerCmd) Run(a *App, ctx context.Context) error {
 	}
 	c.fill(&out, n, effect)
 	if past != nil {
-		c.beside(&out, *past, s, effect, weight)
+		c.beside(&out, *past, s, effect)
 	}
 	if a.JSON {
 		return writeJSON(a.Out, out)
@@ -148,14 +148,14 @@ func (c *powerCmd) past(ctx context.Context, a *App) (*experiments.Past, error) 
 }
 
 // beside says what the history was, and what the test would take without covariates.
-func (c powerCmd) beside(out *powerAnswer, past experiments.Past, s stats.Sizing, effect, weight float64) {
+func (c powerCmd) beside(out *powerAnswer, past experiments.Past, s stats.Sizing, effect float64) {
 	out.History = &past
 	if past.VarianceRemoved == 0 {
 		return
 	}
 	s.SD = float64(past.SD)
 	if n, err := s.Units(effect); err == nil {
-		total := int64(math.Ceil(n * weight))
+		total := int64(math.Ceil(n-1e-9)) + int64(c.Arms-1)*int64(math.Ceil(n*c.Ratio-1e-9))
 		out.Unadjusted = &total
 	}
 }
