@@ -24,7 +24,7 @@ type Decision struct {
 	DaysLeft *int    `json:"days_left"`
 	// Waiting weighs one more week, where the primary metric is money; Monthly is what the leader brings in thirty days at full coverage.
 	Waiting *Waiting `json:"waiting,omitempty"`
-	Monthly Num      `json:"monthly"`
+	Monthly *Num     `json:"monthly,omitempty"`
 }
 
 // evidence is what a decision is made from; the order of its questions is statistics.md §6.
@@ -59,7 +59,7 @@ type evidence struct {
 	broken     string // leak, stale, silent: what else is wrong with the data
 	shortRun   bool
 	waiting    *Waiting
-	monthly    Num
+	monthly    *Num
 	arms       []armEvidence
 	equivalent float64 // half width of "no difference that matters"; NaN when unknown
 }

@@ -23,7 +23,7 @@ func decisionCases() []struct {
 		return armEvidence{variant: variant, result: r, low: Num(low), high: Num(high), eqLow: Num(low * 0.8), eqHigh: Num(high * 0.8)}
 	}
 	base := evidence{names: map[string]Text{"none": {"不发券", "no coupon"}, "s100": {"满100减20", "spend 100 save 20"}, "p10": {"限时九折", "10 % off"}}, metrics: map[string]Text{"refund_share": {"退款占比", "refund share"}}, guarded: true, control: "none", metric: "profit", money: true,
-		currency: "CNY", monthly: None, alpha: 0.05, mayDecide: true, sequential: true, matured: 8120, planned: 20000, horizonDays: 14, daysLeft: &days, exposed: 9000, equivalent: 0.2}
+		currency: "CNY", alpha: 0.05, mayDecide: true, sequential: true, matured: 8120, planned: 20000, horizonDays: 14, daysLeft: &days, exposed: 9000, equivalent: 0.2}
 	with := func(change func(*evidence)) evidence {
 		v := base
 		change(&v)
@@ -42,7 +42,7 @@ func decisionCases() []struct {
 		{"no outcomes", with(func(v *evidence) { v.broken, v.arms = "silent", []armEvidence{win} })},
 		{"guardrail harmed although the primary wins", with(func(v *evidence) { a := win; a.harmed = []string{"refund_share"}; v.arms = []armEvidence{a} })},
 		{"ship", with(func(v *evidence) { v.arms = []armEvidence{win} })},
-		{"ship, with what it brings a month", with(func(v *evidence) { v.monthly, v.arms = 84123.4, []armEvidence{win} })},
+		{"ship, with what it brings a month", with(func(v *evidence) { v.monthly, v.arms = num(84123.4), []armEvidence{win} })},
 		{"ship the better of two", with(func(v *evidence) { v.arms = []armEvidence{win, arm("p10", 0.61, 0.2, 1.02)} })},
 		{"ship although another arm loses", with(func(v *evidence) { v.arms = []armEvidence{win, arm("p10", -0.61, -1.02, -0.2)} })},
 		{"winner after less than a week", with(func(v *evidence) { v.shortRun, v.arms = true, []armEvidence{win} })},
@@ -65,6 +65,11 @@ func decisionCases() []struct {
 		})},
 		{"unknown equivalence", with(func(v *evidence) { v.equivalent, v.arms = math.NaN(), []armEvidence{small} })},
 	}
+}
+
+func num(x float64) *Num {
+	n := Num(x)
+	return &n
 }
 
 // The golden file is read in review as a story, in both languages.

@@ -191,7 +191,8 @@ type Soundness struct {
 	Stray             int64                         // units that only met variants which the experiment does not have
 	Silent            map[string]int64              // matured units without any event of their own
 	Leaked            map[string]int64              // matured units that used another variant's coupon
-	Stale             map[string]int64              // units assigned on scores that were too old
+	Stale             map[string]int64              // units assigned on scores of more than two days before
+	Ancient           map[string]int64              // of more than thirty days before
 	Estimated, Orders map[string]int64              // orders of matured units without a margin, and all
 	Redeemed          map[string]map[string]float64 // variant → units, revenue, margin, discount, contact, profit of its redeemers
 	Dimensions        []DimensionUnits

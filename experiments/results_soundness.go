@@ -169,14 +169,15 @@ func (j *judging) silence() []HealthCheck {
 	return []HealthCheck{c}
 }
 
-// staleness: units that were assigned on scores more than two days old; above five per cent forbids a judgement.
+// staleness: units that were assigned on scores more than two days old are told of. The arms stay alike, so a judgement is forbidden only where most of them
+// were assigned on scores of a month ago: it would speak of other customers than those who are targeted today.
 func (j *judging) staleness() []HealthCheck {
 	stale := sumOf(j.m.Soundness.Stale)
 	if stale == 0 {
 		return nil
 	}
 	c := HealthCheck{Code: "stale_scores", Verdict: "warning", PValue: None, Detail: &Text{fmt.Sprintf("%d 个用户分流时用的评分已超过两天。", stale), fmt.Sprintf("%d units were assigned on scores more than two days old.", stale)}}
-	if float64(stale) > 0.05*float64(j.m.Source.Exposed) {
+	if 2*sumOf(j.m.Soundness.Ancient) > j.m.Source.Exposed {
 		c.Verdict, j.broken = "fail", "stale"
 	}
 	return []HealthCheck{c}

@@ -38,7 +38,10 @@ func TestSoundness(t *testing.T) {
 		{"one arm's tracking is lost", "exposure_without_metric", "warning", "", func(m *Measurement) { m.Soundness.Silent = map[string]int64{"none": 100, "s100": 220} }},
 		{"no outcome at all", "exposure_without_metric", "fail", "no_outcomes", func(m *Measurement) { m.Soundness.Silent = map[string]int64{"none": 2000, "s100": 2000} }},
 		{"a few stale scores", "stale_scores", "warning", "", func(m *Measurement) { m.Soundness.Stale = map[string]int64{"none": 4} }},
-		{"stale scores", "stale_scores", "fail", "stale_exposure", func(m *Measurement) { m.Soundness.Stale = map[string]int64{"none": 400} }},
+		{"stale scores", "stale_scores", "fail", "stale_exposure", func(m *Measurement) {
+			m.Soundness.Stale, m.Soundness.Ancient = map[string]int64{"none": 2400}, map[string]int64{"none": 2400}
+		}},
+		{"scores of last week", "stale_scores", "warning", "", func(m *Measurement) { m.Soundness.Stale = map[string]int64{"none": 2000, "s100": 2000} }},
 		{"the effect wears off", "novelty", "warning", "", func(m *Measurement) {
 			m.Cells = append(m.Cells, Cell{Metric: noveltyMetric, Variant: "none", Moments: summary(2000, 0).Of()}, Cell{Metric: noveltyMetric, Variant: "s100", Moments: summary(2000, 0.3).Of()})
 		}},

@@ -19,23 +19,21 @@ type Waiting struct {
 	Worth Num `json:"worth"`
 }
 
-// pace is exposed units a day so far; 0 when unknown.
+// pace is exposed units a day from the first one until now, over a week at least, so that a list that was sent out at once is no stream; 0 when unknown.
 func (j *judging) pace() float64 {
-	first, last := "", ""
+	first := ""
 	var units int64
 	for _, d := range j.m.ExposedByDay {
 		if first == "" || d.Day < first {
 			first = d.Day
 		}
-		last = max(last, d.Day)
 		units += d.Units
 	}
-	a, erra := time.Parse(time.DateOnly, first)
-	b, errb := time.Parse(time.DateOnly, last)
-	if erra != nil || errb != nil {
+	begin, err := time.Parse(time.DateOnly, first)
+	if err != nil {
 		return 0
 	}
-	return float64(units) / (b.Sub(a).Hours()/24 + 1)
+	return float64(units) / math.Max(7, j.m.Source.AsOf.Sub(begin).Hours()/24)
 }
 
 // leading is the row of the primary metric with the largest effect in the good direction.
@@ -71,14 +69,15 @@ func (j *judging) waiting(rows []row) *Waiting {
 	return w
 }
 
-// monthly is what the leader brings in thirty days at full coverage and the present pace, from the shrunk effect; None when it is no money.
-func (j *judging) monthly(rows []row) Num {
+// monthly is what the leader brings in thirty days at full coverage and the present pace, from the shrunk effect; nil when it is no money.
+func (j *judging) monthly(rows []row) *Num {
 	spec := j.c.specs[j.primary]
 	r, ok := j.leading(rows)
 	if pace := j.pace(); ok && spec.Money && spec.Kind != KindRatio && pace > 0 && j.Experiment.Status == Running {
-		return r.Bayes.Shrunk * Num(30*pace/j.coverage())
+		m := r.Bayes.Shrunk * Num(30*pace/j.coverage())
+		return &m
 	}
-	return None
+	return nil
 }
 
 func (j *judging) coverage() float64 {
@@ -121,9 +120,9 @@ func (v evidence) waitText() Text {
 
 // monthText says what shipping brings; empty when it is not known.
 func (v evidence) monthText() Text {
-	if !v.monthly.Known() || v.monthly <= 0 {
+	if v.monthly == nil || *v.monthly <= 0 {
 		return Text{}
 	}
-	m := v.round(float64(v.monthly))
+	m := v.round(float64(*v.monthly))
 	return Text{fmt.Sprintf("按目前的人数，全量后每月约多赚 %s。", m), fmt.Sprintf(" At the present pace that is about %s a month.", m)}
 }

@@ -9,11 +9,15 @@ import (
 	"strings"
 )
 
-// staleAfterDays is how old the scores of an assignment may be: the night of the day before, and one that failed.
-const staleAfterDays = 2
+// staleAfterDays is how old the scores of an assignment may be: the night of the day before, and one that failed. After ancientAfterDays they speak of other
+// customers.
+const (
+	staleAfterDays   = 2
+	ancientAfterDays = 30
+)
 
 func newHealth() Health {
-	return Health{Silent: map[string]int64{}, Leaked: map[string]int64{}, Stale: map[string]int64{}, Estimated: map[string]int64{}, Orders: map[string]int64{},
+	return Health{Silent: map[string]int64{}, Leaked: map[string]int64{}, Stale: map[string]int64{}, Ancient: map[string]int64{}, Estimated: map[string]int64{}, Orders: map[string]int64{},
 		Redeemed: map[string]map[string]int64{}}
 }
 
@@ -27,7 +31,8 @@ func (p *MetricPlan) coupons() []string {
 	return slices.Compact(list)
 }
 
-// cost is what an event cost the shop: its own figure, else for an order with the coupon of an offer that has a unit cost, that.
+// cost is what an event cost the shop: its own figure, else for an order with the coupon of an offer that has a unit cost, that. An order that names a
+// discount has the cost in its margin already.
 func (p *MetricPlan) cost() string {
 	if len(p.UnitCosts) == 0 {
 		return "e.cost_micros"
@@ -36,7 +41,7 @@ func (p *MetricPlan) cost() string {
 	for _, c := range sortedKeys(p.UnitCosts) {
 		cases += fmt.Sprintf(" WHEN %s THEN %d", quoteText(c), p.UnitCosts[c])
 	}
-	return "coalesce(e.cost_micros, CASE WHEN e.event = 'Order Completed' THEN CASE e.coupon_id" + cases + " END END)"
+	return "coalesce(e.cost_micros, CASE WHEN e.event = 'Order Completed' AND coalesce(e.discount_micros, 0) = 0 THEN CASE e.coupon_id" + cases + " END END)"
 }
 
 // redeemed tells of a unit whether it used the coupon of its own variant, or that of another one.
@@ -74,9 +79,10 @@ func (s measuring) soundness(ctx context.Context, p *MetricPlan, m *Measured) er
 		return err
 	}
 	if len(p.ScoreDays) > 0 {
-		query := "SELECT variant, count(*) AS stale FROM unit WHERE scored IS NOT NULL AND day > " + s.dialect().plus("scored", staleAfterDays) + " GROUP BY variant ORDER BY variant"
+		query := "SELECT variant, count(*) AS stale, count(*) FILTER (WHERE day > " + s.dialect().plus("scored", ancientAfterDays) + ") AS ancient FROM unit WHERE scored IS NOT NULL AND day > " +
+			s.dialect().plus("scored", staleAfterDays) + " GROUP BY variant ORDER BY variant"
 		err := s.each(ctx, query, func(v []driver.Value) error {
-			h.Stale[v[0].(string)] = v[1].(int64)
+			h.Stale[v[0].(string)], h.Ancient[v[0].(string)] = v[1].(int64), v[2].(int64)
 			return nil
 		})
 		if err != nil {

@@ -166,7 +166,7 @@ func plainLoop(all []features.Event, start, asOf time.Time, horizon int, strata 
 			default:
 				u.otherCoupon++
 			}
-			if e.CouponID == "cb" && !e.Cost.Valid {
+			if e.CouponID == "cb" && !e.Cost.Valid && !e.Discount.Valid {
 				u.gifts++
 			}
 			if !e.Margin.Valid {

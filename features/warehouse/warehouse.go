@@ -128,6 +128,7 @@ type Health struct {
 	Silent       map[string]int64            // matured units of a variant without any event of their own, from one window before the exposure on
 	Leaked       map[string]int64            // matured units of a variant that used another variant's coupon
 	Stale        map[string]int64            // units that were assigned on scores more than two days old
+	Ancient      map[string]int64            // of them, on scores more than thirty days old
 	Estimated    map[string]int64            // orders of matured units whose margin is an estimate
 	Orders       map[string]int64            // orders of matured units
 	Redeemed     map[string]map[string]int64 // variant → units, revenue, margin, discount, contact, profit of the matured units that used its coupon
