@@ -109,6 +109,30 @@ func BenchmarkHandler(b *testing.B) {
 	})
 }
 
+// BenchmarkOverlay is what today's counts add to an evaluation: the difference of its two rows, for a user with orders and carts today among ten thousand.
+func BenchmarkOverlay(b *testing.B) {
+	s := newShop(b)
+	s.run("plain", `{"sticky":false,"targeting":[{"attribute":"country","operator":"IN","values":["DE"]}]}`)
+	s.run("today", `{"sticky":false,"targeting":[{"attribute":"orders_today","operator":"NUM_GTE","values":["1"]},{"attribute":"cart_today","operator":"NUM_GTE","values":["1"]},{"attribute":"days_since_last_order","operator":"NUM_LT","values":["5"]}]}`)
+	for from := 0; from < 10_000; from += 500 {
+		var rows []string
+		for i := from; i < from+500; i++ {
+			rows = append(rows, fmt.Sprintf(`{"event_id":"o%[1]d","user_id":"u%[1]d","event":"Order Completed","ts":"2026-11-25T07:59:00Z","value":1,"order_id":"o%[1]d"},{"event_id":"c%[1]d","user_id":"u%[1]d","event":"Product Added","ts":"2026-11-25T07:59:00Z"}`, i))
+		}
+		s.good("client", "POST", "/v1/events", "["+strings.Join(rows, ",")+"]")
+	}
+	h, w, body := s.server.Handler(), &sink{h: http.Header{}}, &replay{}
+	r := post(b, s, "client", "/v1/assignments")
+	for _, key := range []string{"plain", "today"} {
+		b.Run(key, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				serveOnce(b, h, r, body, fmt.Sprintf(`{"unit_id":"u%d","experiments":[%q],"expose":false,"attributes":{"country":"DE"}}`, i%10_000, key), w, 200)
+			}
+		})
+	}
+}
+
 // floorHandler reads the body and answers fixed bytes: what any server on net/http costs at least.
 func floorHandler() http.Handler {
 	fixed := []byte(`{"key":"asked","value":"ten-percent","reason":"SPLIT","variant":"b","metadata":{"reason":"split","allocation_revision":1}}`)

@@ -1,15 +1,9 @@
 package sqlstore_test
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,73 +12,30 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"perennial/experiments/sqlstore"
+	"perennial/experiments/sqlstore/postgrestest"
 )
 
 // postgres is one private server for all tests of the package.
 var postgres struct {
-	once    sync.Once
-	dir     string // of its socket and data
-	control func(action string) error
-	err     error
-	next    int
+	once   sync.Once
+	server *postgrestest.Server
+	err    error
+	next   int
 }
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if postgres.control != nil {
-		if err := postgres.control("stop"); err != nil {
+	if postgres.server != nil {
+		if err := postgres.server.Close(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
-		os.RemoveAll(postgres.dir)
 	}
 	os.Exit(code)
 }
 
-// startPostgres starts a private PostgreSQL of the machine's packages on a unix socket; initdb refuses root, so root becomes the user postgres.
-func startPostgres() (dir string, control func(action string) error, err error) {
-	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	if len(bins) == 0 {
-		return "", nil, errors.New("PostgreSQL is not installed: `make test` installs it (Debian: apt-get install postgresql)")
-	}
-	bin := filepath.Dir(bins[len(bins)-1])
-	if dir, err = os.MkdirTemp("", "perennial-pg"); err != nil {
-		return "", nil, err
-	}
-	var prefix []string
-	if os.Getuid() == 0 {
-		u, err := user.Lookup("postgres")
-		if err != nil {
-			return "", nil, err
-		}
-		uid, _ := strconv.Atoi(u.Uid)
-		gid, _ := strconv.Atoi(u.Gid)
-		if err := os.Chown(dir, uid, gid); err != nil {
-			return "", nil, err
-		}
-		prefix = []string{"runuser", "-u", "postgres", "--"}
-	}
-	run := func(args ...string) error {
-		args = append(slices.Clone(prefix), args...)
-		cmd := exec.Command(args[0], args[1:]...)
-		cmd.Dir = dir
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, out)
-		}
-		return nil
-	}
-	data := filepath.Join(dir, "data")
-	if err := run(filepath.Join(bin, "initdb"), "-D", data, "-U", "perennial", "-A", "trust", "-E", "UTF8", "--no-sync"); err != nil {
-		return "", nil, err
-	}
-	control = func(action string) error {
-		return run(filepath.Join(bin, "pg_ctl"), "-D", data, "-w", "-m", "immediate", "-l", filepath.Join(dir, "log"), "-o", "-c listen_addresses='' -c fsync=off -k "+dir, action)
-	}
-	return dir, control, control("start")
-}
-
 func startOnce(t *testing.T) {
 	t.Helper()
-	postgres.once.Do(func() { postgres.dir, postgres.control, postgres.err = startPostgres() })
+	postgres.once.Do(func() { postgres.server, postgres.err = postgrestest.Start() })
 	if postgres.err != nil {
 		t.Fatal(postgres.err)
 	}
@@ -94,12 +45,7 @@ func newDatabase(t *testing.T) (name string) {
 	t.Helper()
 	postgres.next++
 	name = fmt.Sprintf("store%d", postgres.next)
-	root, err := sqlx.Connect("pgx", "host="+postgres.dir+" user=perennial dbname=postgres")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
-	if _, err := root.Exec("CREATE DATABASE " + name); err != nil {
+	if err := postgres.server.Create(name); err != nil {
 		t.Fatal(err)
 	}
 	return name
@@ -107,7 +53,7 @@ func newDatabase(t *testing.T) (name string) {
 
 func openPostgres(t *testing.T, name string, now func() time.Time) *sqlstore.Store {
 	t.Helper()
-	db, err := sqlx.Open("pgx", "host="+postgres.dir+" user=perennial dbname="+name)
+	db, err := sqlx.Open("pgx", postgres.server.Address(name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func TestOutageOfPostgreSQL(t *testing.T) {
 	if _, err := s.Create(ctx, definition("coupon"), ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := postgres.control("stop"); err != nil {
+	if err := postgres.server.Control("stop"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Version(ctx); err == nil {
@@ -75,7 +75,7 @@ func TestOutageOfPostgreSQL(t *testing.T) {
 	if _, err := s.Change(ctx, "coupon", "start", nil, 0, ""); err == nil {
 		t.Error("Change without a server = nil, want its error")
 	}
-	if err := postgres.control("start"); err != nil {
+	if err := postgres.server.Control("start"); err != nil {
 		t.Fatal(err)
 	}
 	e, err := s.Change(ctx, "coupon", "start", nil, 0, "")

@@ -254,11 +254,24 @@ func viewEvent(v *Exposure, currency string) features.Event {
 }
 
 func appendJSON(dst []byte, text string) []byte {
+	if plain(text) {
+		return append(append(append(dst, '"'), text...), '"')
+	}
 	quoted, err := json.Marshal(text)
 	if err != nil { // a Go string always has a JSON form
 		return append(dst, `""`...)
 	}
 	return append(dst, quoted...)
+}
+
+// plain reports whether encoding/json writes a text as it is.
+func plain(text string) bool {
+	for i := 0; i < len(text); i++ {
+		if c := text[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return false
+		}
+	}
+	return true
 }
 
 // loadViews rebuilds the set from the journal.
