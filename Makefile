@@ -15,7 +15,7 @@ SDK         := api/testdata/sdk
 # Packages whose code runs on several goroutines: they are tested once more under the race detector.
 CONCURRENT  := ./features/lake/ ./api/ ./experiments/...
 
-.PHONY: help setup build warm web demo test check vet fmt lint unit race web-test e2e demo-data notebooks sdk sdk-fuzz cluster-up cluster-down fuzz crash bench bench-ingest bench-assign bench-models golden clean
+.PHONY: help setup build warm web demo test check vet fmt lint unit race web-test e2e demo-data notebooks sdk sdk-fuzz cluster-up cluster-down fuzz crash readers bench bench-ingest bench-assign bench-models golden clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -151,6 +151,10 @@ $(RELAYPROXY):
 KILLS := 8
 crash: ## kill -9 a server KILLS (8) times at each of the 16 steps of the lake's life, under load with resends
 	go test ./features/lake -run Kill9 -v -kills $(KILLS) -timeout 1h
+
+QUERIES := 10000
+readers: ## QUERIES (10000) queries of another process beside compaction and collection
+	go test ./features/lake -run ReadersDuringCompaction -v -queries $(QUERIES) -timeout 1h
 
 BATCHES := 30000
 bench-ingest: ## durable ingest over HTTP: BATCHES (30000) batches of 100 orders into a real server; events/s and its processor time an event
