@@ -21,7 +21,7 @@ import (
 	"perennial/experiments/unleash/flags"
 )
 
-var pairs = flag.Int("pairs", 100_000, "random (experiment, unit) pairs that the differential test compares")
+var pairs = flag.Int("pairs", 40_000, "random (experiment, unit) pairs that the differential test compares")
 
 // shop is a random set of definitions as a store would keep them.
 type shop struct {
