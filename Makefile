@@ -131,9 +131,13 @@ fuzz: ## each fuzz target for FUZZTIME (20s)
 	    echo "fuzz $$(dirname "$$file") $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")"; \
 	  done; done
 
+UNITS := 10000000
 COUNT := 6
 bench: ## benchmarks, COUNT (6) times, for benchstat
 	go test -run '^$$' -bench . -benchmem -count $(COUNT) $$(grep -rlE '^func Benchmark' --include='*_test.go' . | xargs -n 1 dirname | sort -u)
+
+bench-results: ## an experiment over 10 million exposures and 50 million outcome events, measured once (UNITS of other sizes)
+	go test -run '^$$' -bench '^BenchmarkMeasure$$' -benchtime 1x -timeout 60m ./features/warehouse -args -units $(UNITS)
 
 bench-assign: build $(RELAYPROXY) ## server CPU per evaluation: we, a net/http floor and GO Feature Flag in turns; then the evaluator alone
 	@.ci/setup bench
