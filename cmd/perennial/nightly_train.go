@@ -195,7 +195,10 @@ func (n *night) refit(ctx context.Context, p models.TrainPlan, at []features.Day
 
 // driftShare is the part of a model's work that rests on features beyond their training range from which the night does not wait for the
 // next month.
-const driftShare = 0.25
+const driftShare = 0.5
+
+// ageing are the features that grow with the shop whatever its customers do: their drift is the calendar's.
+var ageing = []string{"T", "tenure_days"}
 
 // drifted trains again, on the newest mature week, when the features that the chosen model works with have left their training range. What it
 // chooses depends on the facts before the cut alone, so a second night does the same.
@@ -211,7 +214,7 @@ func (n *night) drifted(ctx context.Context, target models.Target) (did bool, ro
 	share, names := 0.0, []string{}
 	psi := driftOf(n.a, c.registered, frameOf(n.table))
 	for _, f := range c.Card.Importance {
-		if psi[f.Feature] >= eval.PSIAlarm {
+		if psi[f.Feature] >= eval.PSIAlarm && !slices.Contains(ageing, f.Feature) {
 			share += f.Share
 			names = append(names, f.Feature)
 		}
