@@ -15,7 +15,7 @@ SDK         := api/testdata/sdk
 # Packages whose code runs on several goroutines: they are tested once more under the race detector.
 CONCURRENT  := ./features/lake/ ./api/ ./experiments/...
 
-.PHONY: help setup build warm web demo test check vet fmt lint unit race web-test e2e demo-data notebooks sdk sdk-fuzz cluster-up cluster-down fuzz crash readers bench bench-ingest bench-assign bench-models golden clean
+.PHONY: help setup build warm web demo test check vet fmt lint unit race web-test e2e demo-data notebooks sdk sdk-fuzz cluster-up cluster-down test-cluster bench-cluster fuzz crash readers bench bench-ingest bench-assign bench-models golden clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -123,6 +123,18 @@ cluster-up: ## a Trino coordinator and two workers on this machine (Maven, a JDK
 
 cluster-down: ## end them
 	@$(CLUSTER) down
+
+test-cluster: ## the Trino engine on a cluster of its own: equal to DuckDB, workers killed, published days; starts it and ends it
+	@.ci/setup cluster
+	@[ -x $(BINARY) ] || $(MAKE) --no-print-directory build
+	@mkdir -p build && go build -o build/clustertest ./features/warehouse/clustertest
+	@trap '$(CLUSTER) down' EXIT; $(CLUSTER) up && build/clustertest -binary $(BINARY)
+
+EVENTS := 10000000
+bench-cluster: ## DuckDB and Trino side by side on EVENTS (10,000,000) events, for docs/scale-out.md
+	@.ci/setup cluster
+	@mkdir -p build && go build -o build/clustertest ./features/warehouse/clustertest
+	@trap '$(CLUSTER) down' EXIT; TIER=4 HEAP=1500M $(CLUSTER) up && build/clustertest -bench $(EVENTS)
 
 FUZZTIME := 20s
 fuzz: ## each fuzz target for FUZZTIME (20s)

@@ -27,6 +27,11 @@ type Config struct {
 	Clock              time.Time `koanf:"clock"`                // fixed "now" for demos and simulations (RFC 3339); default the wall clock
 	CORSOrigins        []string  `koanf:"cors_origins"`         // default ["*"]
 	Promotion          string    `koanf:"promotion"`            // auto (default): a model that surely ranks better becomes champion; manual: a person decides
+	Engine             string    `koanf:"engine"`               // duckdb (default), or trino: the cluster below computes features, labels, tiles and experiment summaries
+	TrinoURL           string    `koanf:"trino_url"`            // http://user@coordinator:8080
+	TrinoCatalog       string    `koanf:"trino_catalog"`        // a Hive catalog; default hive
+	TrinoSchema        string    `koanf:"trino_schema"`         // of this data directory alone; default perennial
+	TrinoLocation      string    `koanf:"trino_location"`       // the data directory as the workers name it; default local:///
 	Memory             string    `koanf:"memory"`               // DuckDB's budget, such as "2GB"; default 1GB
 	Database           string    `koanf:"database"`             // PostgreSQL URL of the control store; default SQLite in the data directory
 	PseudonymKey       string    `koanf:"pseudonym_key"`        // HMAC key; user ids are stored as pseudonyms when set
@@ -58,7 +63,7 @@ func configPath(named, data string) string {
 func loadConfig(path string) (Config, error) {
 	k := koanf.New(".")
 	defaults := map[string]any{"timezone": "UTC", "currency": "CNY", "margin_rate": 0.3, "refund_maturity_days": 15, "clock": "",
-		"cors_origins": []string{"*"}, "promotion": "auto", "memory": "1GB", "database": "", "pseudonym_key": "", "unit_key": "", "unleash_url": "", "unleash_token": ""}
+		"cors_origins": []string{"*"}, "promotion": "auto", "engine": "duckdb", "trino_url": "", "trino_catalog": "hive", "trino_schema": "perennial", "trino_location": "local:///", "memory": "1GB", "database": "", "pseudonym_key": "", "unit_key": "", "unleash_url": "", "unleash_token": ""}
 	if err := k.Load(confmap.Provider(defaults, "."), nil); err != nil {
 		return Config{}, err
 	}
@@ -95,6 +100,7 @@ func loadConfig(path string) (Config, error) {
 	}
 	c := Config{Timezone: k.String("timezone"), Currency: k.String("currency"), MarginRate: k.Float64("margin_rate"),
 		RefundMaturityDays: k.Int("refund_maturity_days"), CORSOrigins: k.Strings("cors_origins"), Promotion: k.String("promotion"), Memory: k.String("memory"),
+		Engine: k.String("engine"), TrinoURL: k.String("trino_url"), TrinoCatalog: k.String("trino_catalog"), TrinoSchema: k.String("trino_schema"), TrinoLocation: k.String("trino_location"),
 		Database: k.String("database"), PseudonymKey: k.String("pseudonym_key"), UnitKey: k.String("unit_key"), UnleashURL: k.String("unleash_url"), UnleashToken: k.String("unleash_token")}
 	return c.check(k.Get("clock"))
 }
@@ -122,6 +128,12 @@ func (c Config) check(clock any) (Config, error) {
 	}
 	if _, err := parseBytes(c.Memory); err != nil {
 		return c, usagef("config: memory: %v", err)
+	}
+	switch {
+	case c.Engine != "duckdb" && c.Engine != "trino":
+		return c, usagef("config: engine: %q is neither duckdb nor trino", c.Engine)
+	case c.Engine == "trino" && c.TrinoURL == "":
+		return c, usagef("config: trino_url: is needed by engine: trino, such as http://perennial@coordinator:8080")
 	}
 	switch t := clock.(type) {
 	case time.Time:

@@ -32,6 +32,13 @@ cors_origins: ["*"]
 # DuckDB's memory budget. It may use up to two thirds more at its peak.
 memory: 1GB
 
+# What computes: duckdb, inside this process, or trino, a cluster that shares the data directory's storage (docs/scale-out.md).
+# engine: trino
+# trino_url: http://perennial@coordinator:8080
+# trino_catalog: hive
+# trino_schema: perennial
+# trino_location: local:///
+
 # PostgreSQL URL of the control store, for several servers. Empty: SQLite in the data directory.
 # database: postgres://perennial@db.example.com/perennial
 

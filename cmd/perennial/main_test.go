@@ -124,6 +124,29 @@ func TestConfigPrecedence(t *testing.T) {
 	}
 }
 
+// TestConfigEngine: an engine that is not there, and a cluster without its address, are refused when the configuration is read.
+func TestConfigEngine(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for _, c := range []struct{ name, text, want string }{
+		{"the default", "", ""},
+		{"a cluster", "engine: trino\ntrino_url: http://perennial@localhost:8080\n", ""},
+		{"an unknown engine", "engine: spark\n", "engine"},
+		{"a cluster without an address", "engine: trino\n", "trino_url"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			write(t, "perennial.yaml", c.text)
+			got, err := loadConfig("")
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("loadConfig of %q: %v, want an error about %q", c.text, err, c.want)
+			}
+			if err == nil && (got.TrinoCatalog != "hive" || got.TrinoSchema != "perennial" || got.TrinoLocation != "local:///") {
+				t.Errorf("defaults of the cluster are %q %q %q", got.TrinoCatalog, got.TrinoSchema, got.TrinoLocation)
+			}
+		})
+	}
+}
+
 func TestInit(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)

@@ -26,13 +26,18 @@ func (a *App) openLake(ctx context.Context) (*lake.Lake, error) {
 	return lake.Open(ctx, lake.Options{Dir: a.Data, Shop: a.Config.Shop(), Now: a.Now, Logger: a.Log, Memory: a.memory()})
 }
 
-// openEngine starts an embedded engine with this many threads over the default catalog and DATA/catalog.yaml.
+// openEngine starts an embedded engine with this many threads over the default catalog and DATA/catalog.yaml; with engine: trino the cluster computes
+// and the embedded one only reads and writes files.
 func (a *App) openEngine(ctx context.Context, threads int) (*warehouse.Engine, error) {
 	catalog, err := a.catalog()
 	if err != nil {
 		return nil, err
 	}
-	return warehouse.Open(ctx, warehouse.Options{Catalog: catalog, Dir: a.Data, Shop: a.Config.Shop(), Memory: a.memory(), Threads: threads, Now: a.Now})
+	o := warehouse.Options{Catalog: catalog, Dir: a.Data, Shop: a.Config.Shop(), Memory: a.memory(), Threads: threads, Now: a.Now}
+	if c := a.Config; c.Engine == "trino" {
+		o.Trino = &warehouse.TrinoOptions{URL: c.TrinoURL, Catalog: c.TrinoCatalog, Schema: c.TrinoSchema, Location: c.TrinoLocation}
+	}
+	return warehouse.Open(ctx, o)
 }
 
 // catalog compiles the default catalog together with the shop's own catalog.yaml in the data directory, if there is one.

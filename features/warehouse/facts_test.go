@@ -16,6 +16,7 @@ import (
 
 	"perennial/features"
 	"perennial/features/lake"
+	"perennial/features/synth"
 	"perennial/features/warehouse"
 )
 
@@ -35,7 +36,7 @@ func at(id, user, name, when string, more func(*features.Event)) features.Event 
 
 func TestLabelsEqualPlainLoop(t *testing.T) {
 	asOfTime := time.Date(2026, 5, 20, 13, 0, 0, 0, time.UTC)
-	all := trial(31, 200, asOfTime)
+	all := synth.Trial(shop, 31, 200, asOfTime)
 	engine, snap := world(t, shop, all)
 	asOf, horizon := day("2026-04-20"), 20
 	users := []string{"u0150", "u0000", "nobody", "u0042", "u0007"}

@@ -20,8 +20,8 @@ measures:
   food: {agg: sum, event: Order Completed, field: value, where: {category: [food, "it's"]}}
   deep: {agg: max, event: Order Completed, field: discount, positive: discount}
   cheap: {agg: min, event: Order Completed, field: value, lacks: coupon_id}
-  seen: {agg: distinct, event: Product Viewed, field: product_id}
-  most: {agg: top, event: Product Viewed, field: category}
+  seen: {agg: distinct, event: Order Completed, field: channel}
+  most: {agg: top, event: Order Completed, field: category}
   alive: {agg: days}
   entry: {agg: first_day_sum, event: Order Completed, field: value}
   squares: {agg: gap_squares, event: Order Completed}

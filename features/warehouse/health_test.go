@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"perennial/features"
+	"perennial/features/synth"
 	"perennial/features/warehouse"
 )
 
@@ -21,7 +22,7 @@ func TestHealthEqualsPlainLoop(t *testing.T) {
 	const horizon, gift = 9, 3_500_000
 	ranks := func(n int64) []int64 { return []int64{1, (n + 1) / 2, n} }
 	for seed := range uint64(2) {
-		all := trial(seed+10, 300, asOf)
+		all := synth.Trial(shop, seed+10, 300, asOf)
 		engine, snap := world(t, shop, all)
 		plan := warehouse.MetricPlan{Experiment: "promo", Start: start, AsOf: asOf, HorizonDays: horizon, Variants: variants, SegmentBy: "channel", Covariates: []string{"pre_revenue"},
 			Coupons: map[string]string{"a": "ca", "b": "cb"}, UnitCosts: map[string]int64{"cb": gift}, Cap: "profit", Others: []string{"promo"},

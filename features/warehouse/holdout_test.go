@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"perennial/features"
+	"perennial/features/synth"
 	"perennial/features/warehouse"
 )
 
 // A holdout's arms are the users known before the period, split by the function alone; their money in the period is what a plain loop adds up.
 func TestMeasureHoldout(t *testing.T) {
 	asOf := time.Date(2026, 5, 20, 13, 0, 0, 0, time.UTC)
-	all := trial(3, 300, asOf)
+	all := synth.Trial(shop, 3, 300, asOf)
 	engine, snap := world(t, shop, all)
 	from, until := shop.DayOf(asOf)-20, shop.DayOf(asOf)-2
 	held := func(user string) bool { return user[len(user)-1] == '7' }

@@ -10,76 +10,11 @@ import (
 	"time"
 
 	"perennial/features"
+	"perennial/features/synth"
 	"perennial/features/warehouse"
 )
 
 var shop = features.Shop{Currency: "CNY", MarginRate: 0.3, RefundMaturityDays: 10}
-
-// trial makes units with exposures (some to two arms, some before the start, some without a window that is over), orders with and without
-// margin, refunds, contacts and noise. Every random choice comes from the seed.
-func trial(seed uint64, units int, asOf time.Time) []features.Event {
-	rng := rand.New(rand.NewPCG(seed, 1))
-	var all []features.Event
-	put := func(e features.Event) {
-		e.EventID = fmt.Sprintf("e%06d", len(all))
-		if e.AvailableAt.IsZero() {
-			e.AvailableAt = e.TS
-		}
-		e.ReceivedAt = e.AvailableAt
-		e.BizDay, e.KnownDay, e.IDDay = shop.DayOf(e.TS), shop.DayOf(e.AvailableAt), shop.DayOf(e.TS)
-		all = append(all, e)
-	}
-	hours := func(n int) time.Duration { return time.Duration(rng.IntN(n*3600)) * time.Second }
-	for i := range units {
-		user := fmt.Sprintf("u%04d", i)
-		seen := asOf.Add(-40 * 24 * time.Hour).Add(hours(45 * 24))
-		variant := []string{"a", "b", "c"}[rng.IntN(3)]
-		view := func(at time.Time, variant string, revision int) {
-			raw, _ := json.Marshal(map[string]any{"experiment": "promo", "variant": variant, "allocation_revision": revision, "p_assign": 0.5})
-			put(features.Event{UserID: user, Name: features.ExperimentViewed, TS: at, Properties: raw})
-		}
-		if rng.IntN(10) > 0 {
-			view(seen, variant, 1+rng.IntN(3))
-			view(seen.Add(hours(50)), variant, 4)
-		}
-		if rng.IntN(12) == 0 {
-			view(seen.Add(hours(20)), "b", 2)
-		}
-		if rng.IntN(9) == 0 {
-			raw, _ := json.Marshal(map[string]any{"experiment": "promo"})
-			put(features.Event{UserID: user, Name: features.MessageSent, TS: seen.Add(-hours(20)), Cost: features.AmountOf(70_000), Properties: raw})
-			put(features.Event{UserID: user, Name: features.MessageSent, TS: seen.Add(-hours(20)), Cost: features.AmountOf(90_000)})
-		}
-		for range rng.IntN(5) {
-			put(features.Event{UserID: user, Name: features.MessageSent, TS: seen.Add(hours(24 * 20)), Cost: features.AmountOf(50_000)})
-			put(features.Event{UserID: user, Name: features.SessionStarted, TS: seen.Add(hours(24 * 20)), Channel: []string{"app", "web"}[rng.IntN(2)]})
-			put(features.Event{UserID: user, Name: features.ProductViewed, TS: seen.Add(hours(24 * 20))})
-		}
-		for k := range rng.IntN(6) {
-			at := seen.Add(-10 * 24 * time.Hour).Add(hours(24 * 30))
-			e := features.Event{UserID: user, Name: features.OrderCompleted, TS: at, OrderID: fmt.Sprintf("o%d-%d", i, k), Value: features.AmountOf(features.Micros(rng.IntN(90_000_000))),
-				Category: []string{"food", "toys", ""}[rng.IntN(3)], Channel: []string{"app", "web", ""}[rng.IntN(3)], CouponID: []string{"ca", "cb", ""}[rng.IntN(3)]}
-			if rng.IntN(3) > 0 {
-				e.Margin = features.AmountOf(e.Value.Micros/3 - 7)
-			}
-			if rng.IntN(2) > 0 {
-				e.Discount, e.Commission = features.AmountOf(5_000_001), features.AmountOf(e.Value.Micros/33)
-			}
-			if rng.IntN(8) == 0 {
-				e.AvailableAt = at.Add(hours(24 * 15))
-			}
-			put(e)
-			for range rng.IntN(3) - 1 {
-				back := features.Event{UserID: user, Name: features.OrderRefunded, TS: at.Add(hours(24 * 20)), OrderID: e.OrderID, Value: features.AmountOf(e.Value.Micros / 2)}
-				if rng.IntN(2) > 0 {
-					back.Margin = features.AmountOf(1_234_567)
-				}
-				put(back)
-			}
-		}
-	}
-	return all
-}
 
 // plainUnit is one unit's outcome by a plain loop over its events: what Measure must agree with.
 type plainUnit struct {
@@ -217,7 +152,7 @@ func TestMeasureEqualsPlainLoop(t *testing.T) {
 	variants := []string{"a", "b"}
 	strata := map[int64]string{1: "1:1", 2: "1:1", 3: "9:1"}
 	for seed := range uint64(3) {
-		all := trial(seed, 400, asOf)
+		all := synth.Trial(shop, seed, 400, asOf)
 		rand.New(rand.NewPCG(seed, 2)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		engine, snap := world(t, shop, all[:len(all)/2], all[len(all)/2:])
 		const horizon = 9

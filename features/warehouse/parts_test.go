@@ -12,6 +12,7 @@ import (
 
 	"perennial/features"
 	"perennial/features/lake"
+	"perennial/features/synth"
 	"perennial/features/warehouse"
 )
 
@@ -37,7 +38,7 @@ func tiled(t *testing.T, c *features.Catalog, events []features.Event) (e *wareh
 
 // TestTrainingBuild builds two cuts in three ranges of buckets: features are those of FeaturesAt, labels those of Labels, and what a killed build left is kept.
 func TestTrainingBuild(t *testing.T) {
-	events := slices.DeleteFunc(history(41, 60), func(e features.Event) bool { return e.BizDay >= day("2024-08-01") })
+	events := slices.DeleteFunc(synth.History(shanghai, 41, 60), func(e features.Event) bool { return e.BizDay >= day("2024-08-01") })
 	e, snap, dir, tiles := tiled(t, nil, events)
 	cuts := []features.Day{day("2024-03-01"), day("2024-05-20")}
 	build := warehouse.Build{Cuts: cuts, Labels: &warehouse.LabelWindow{HorizonDays: 60}, Passes: 3}
@@ -117,7 +118,7 @@ func TestTrainingBuild(t *testing.T) {
 
 // TestPersonalHorizon compares windows that follow the user's own rhythm, after a gap, with a plain loop.
 func TestPersonalHorizon(t *testing.T) {
-	events := slices.DeleteFunc(history(42, 50), func(e features.Event) bool { return e.BizDay >= day("2025-03-01") })
+	events := slices.DeleteFunc(synth.History(shanghai, 42, 50), func(e features.Event) bool { return e.BizDay >= day("2025-03-01") })
 	e, snap, dir, tiles := tiled(t, nil, events)
 	cut, gap := day("2024-08-10"), 5
 	out := filepath.Join(dir, "set")

@@ -11,6 +11,7 @@ import (
 
 	"perennial/features"
 	"perennial/features/lake"
+	"perennial/features/synth"
 	"perennial/features/warehouse"
 )
 
@@ -60,7 +61,7 @@ func folded(events []features.Event, links []features.Link, before time.Time) []
 // What is built of rows with several ids a person is what is built of rows whose ids were folded by hand, by the links known before each cut: from events and
 // from tiles, one cut and several, labels too.
 func TestIdsOfAPersonAreFolded(t *testing.T) {
-	plain := slices.DeleteFunc(history(51, 24), func(e features.Event) bool { return e.BizDay >= day("2024-08-01") })
+	plain := slices.DeleteFunc(synth.History(shanghai, 51, 24), func(e features.Event) bool { return e.BizDay >= day("2024-08-01") })
 	events, links := disguise(plain, shanghai, func(_ string, i int) features.Day { return day("2024-02-20") + features.Day(i*3) })
 	e, snap, dir, _ := tiled(t, nil, events)
 	snap.Links = links
@@ -143,7 +144,7 @@ func TestIdsOfAPersonAreFolded(t *testing.T) {
 // An experiment is judged by people: exposures and outcomes under several ids count once, and two variants of one person are seen.
 func TestMeasureFoldsPeople(t *testing.T) {
 	asOf := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
-	plain := trial(7, 300, asOf)
+	plain := synth.Trial(shop, 7, 300, asOf)
 	shown := map[string]features.Day{}
 	for _, e := range plain {
 		if first, ok := shown[e.UserID]; e.Name == features.ExperimentViewed && (!ok || e.BizDay < first) {

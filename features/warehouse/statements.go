@@ -23,14 +23,14 @@ func Statements(c *features.Catalog, d Dialect, shop features.Shop, plan MetricP
 		}
 	}
 	out := []Statement{
-		{"features as of " + cuts[0].String(), (&query{p: p, d: d, shop: shop, cuts: cuts[:1]}).text()},
-		{fmt.Sprintf("features of %d cuts, from tiles", len(cuts)), (&query{p: p, d: d, shop: shop, cuts: cuts, tiles: true}).text()},
 		{"tiles", p.tileQuery(d, "")},
 		{"tile values", p.valueQuery(d, "")},
-		{"training part", e.partQuery(d, Build{Cuts: cuts, Labels: &LabelWindow{GapDays: 3, HorizonDays: 60, MaturityDays: 2, Rhythm: 2.5}}, bucketRange(1, 4), false)},
+		{"training outcomes", e.windowQuery(d, cuts[len(cuts)-1], cuts[0])},
+		{"features as of " + cuts[0].String(), (&query{p: p, d: d, shop: shop, cuts: cuts[:1]}).text()},
+		{fmt.Sprintf("features of %d cuts, from tiles", len(cuts)), (&query{p: p, d: d, shop: shop, cuts: cuts, tiles: true}).text()},
+		{"training part", e.partQuery(d, Build{Cuts: cuts, Labels: &LabelWindow{GapDays: 3, HorizonDays: 60, MaturityDays: 2}}, bucketRange(1, 4), false)},
 		{fmt.Sprintf("features of %d cuts, from tiles, ids of a person folded", len(cuts)), (&query{p: p, d: d, shop: shop, cuts: cuts, tiles: true, fold: true}).text()},
 		{"training part, ids of a person folded", e.partQuery(d, Build{Cuts: cuts, Labels: &LabelWindow{HorizonDays: 60}}, bucketRange(1, 4), true)},
-		{"training outcomes", e.windowQuery(d, cuts[len(cuts)-1], cuts[0])},
 		{"labels", e.labelQuery(d, cuts[len(cuts)-1], 30, cuts[0])},
 		{"last complete day", dataDayQuery(d, cuts[0])},
 		{"longest gap", gapQuery(d, cuts[0])},

@@ -12,6 +12,7 @@ import (
 
 	"perennial/features"
 	"perennial/features/lake"
+	"perennial/features/synth"
 	"perennial/features/warehouse"
 )
 
@@ -51,7 +52,7 @@ func csvOf(t *testing.T, e *warehouse.Engine, table *features.Table) string {
 // TestTilesEqualRaw builds tiles, then again after a second part arrived that touches few days: features from tiles have the bytes of features
 // from raw events at every cut, one by one and all in one statement, and only the touched days are computed again.
 func TestTilesEqualRaw(t *testing.T) {
-	events := history(21, 30)
+	events := synth.History(shanghai, 21, 30)
 	events = slices.DeleteFunc(events, func(e features.Event) bool { return e.BizDay >= day("2024-07-01") })
 	late := map[string]bool{"2024-05-05": true, "2024-05-06": true, "2024-02-11": true}
 	var first, second []features.Event
@@ -65,7 +66,7 @@ func TestTilesEqualRaw(t *testing.T) {
 	}
 	catalogs := map[string]*features.Catalog{"default": features.DefaultCatalog()}
 	for seed := range uint64(1) {
-		text := randomCatalog(rand.New(rand.NewPCG(seed, 9)))
+		text := synth.RandomCatalog(rand.New(rand.NewPCG(seed, 9)))
 		c, err := features.ParseCatalog([]byte(text))
 		if err != nil {
 			t.Fatal(err)
@@ -141,7 +142,7 @@ func TestPlanTilesSeesErasure(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer engine.Close()
-	events := history(22, 5)[:200]
+	events := synth.History(shanghai, 22, 5)[:200]
 	snap := &lake.Snapshot{Segments: byDay(t, dir, "a", events)}
 	before := engine.PlanTiles(snap)
 	erased := *snap

@@ -167,7 +167,12 @@ func (r *remote) write(ctx context.Context, query string, columns []string, prop
 		head += " (" + strings.Join(columns, ", ") + ")"
 	}
 	r.made = append(r.made, w.table)
-	if w.rows, err = r.c.exec(ctx, head+" WITH (external_location = "+quoteText(location)+", format = 'PARQUET'"+properties+") AS\n"+r.full(query)); err != nil {
+	w.rows, err = r.c.exec(ctx, head+" WITH (external_location = "+quoteText(location)+", format = 'PARQUET'"+properties+") AS\n"+r.full(query))
+	if failed(err, "HIVE_METASTORE_ERROR") && strings.Contains(err.Error(), "location does not exist") { // the query ended, but had no row to make a file of
+		w.rows = 0
+		return w, r.empty(ctx, query, w, columns)
+	}
+	if err != nil {
 		return w, err
 	}
 	err = filepath.WalkDir(w.dir, func(path string, d fs.DirEntry, err error) error {
@@ -176,10 +181,40 @@ func (r *remote) write(ctx context.Context, query string, columns []string, prop
 		}
 		return err
 	})
-	if errors.Is(err, fs.ErrNotExist) && w.rows == 0 {
-		err = nil
-	}
 	return w, err
+}
+
+// empty makes the table of a query without a row.
+func (r *remote) empty(ctx context.Context, query string, w written, columns []string) error {
+	rows, err := r.c.db.QueryContext(ctx, r.full(query)+" LIMIT 0")
+	if err != nil {
+		return clusterError(err)
+	}
+	defer rows.Close()
+	kinds, err := rows.ColumnTypes()
+	if err != nil {
+		return err
+	}
+	defs := make([]string, len(kinds))
+	for i, k := range kinds {
+		name, kind := k.Name(), k.DatabaseTypeName()
+		if len(columns) > 0 {
+			name = columns[i]
+		}
+		if precision, scale, ok := k.DecimalSize(); ok && kind == "DECIMAL" {
+			kind = fmt.Sprintf("DECIMAL(%d, %d)", precision, scale)
+		}
+		defs[i] = quoteName(name) + " " + kind
+	}
+	if err := os.Mkdir(w.dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	location, err := r.c.at(w.dir)
+	if err != nil {
+		return err
+	}
+	_, err = r.c.exec(ctx, "CREATE TABLE "+w.table+" ("+strings.Join(defs, ", ")+") WITH (external_location = "+quoteText(location)+", format = 'PARQUET')")
+	return err
 }
 
 func (r *remote) keep(ctx context.Context, name, query string) error {

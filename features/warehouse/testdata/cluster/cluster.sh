@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # A real Trino cluster on this machine: one coordinator and two workers, loopback only, free ports, small heaps (about 4 GB in all).
-# usage: cluster.sh up|down|fetch|start NODE|check
-#   check       names what is missing (a JDK >= 24, Maven) and exits 1
+# usage: cluster.sh up|down|fetch|start NODE|jdk
+#   jdk         prints the home of a JDK >= 24, or exits 1; .ci/setup cluster names what is missing
 #   fetch       downloads Trino through Maven once and unpacks what is needed
 #   up          fetches, starts the three processes and returns when the workers have joined; says where the cluster is
 #   start NODE  starts one node again: coord, w1 or w2
 #   down        ends what `up` started
+# TIER=4 lets the JVM optimise fully, which pays after minutes of work; GIVE_UP is how long a dead worker is waited for (60s).
 # The state lies in CLUSTER (default build/cluster): cluster.env, NODE/pid, NODE/server.log. The workers read and write below LAKE (default
 # CLUSTER/lake), which is `local:///` to Trino.
 set -euo pipefail
@@ -31,19 +32,6 @@ jdk() {
     fi
   done
   return 1
-}
-
-check() {
-  local faults=0
-  if ! jdk >/dev/null; then
-    say "a JDK >= 24 is missing (Trino $version needs it; Debian's own is too old). Install it, and set JAVA_HOME where it is in none of /usr/lib/jvm and /opt: curl -fsSL https://api.adoptium.net/v3/binary/latest/25/ga/linux/x64/jdk/hotspot/normal/eclipse | sudo tar -C /usr/lib/jvm -xz"
-    faults=1
-  fi
-  if ! command -v mvn >/dev/null; then
-    say "Maven is missing. Install it: sudo apt-get update && sudo apt-get install -y --no-install-recommends maven"
-    faults=1
-  fi
-  return $faults
 }
 
 # fetch unpacks the server with two of its plugins. Plugins share files by hard links, so the archive is unpacked whole and then pruned.
@@ -84,7 +72,11 @@ discovery.uri=http://127.0.0.1:$coord
 query.max-memory-per-node=$((${heap%M} * 6 / 10))MB
 memory.heap-headroom-per-node=128MB
 catalog.management=static
-query.remote-task.max-error-duration=${GIVE_UP:-20s}
+query.remote-task.max-error-duration=${GIVE_UP:-60s}
+query.max-hash-partition-count=4
+fault-tolerant-execution-max-partition-count=4
+task.concurrency=2
+task.max-worker-threads=2
 END
   [ "$3" = false ] || cat >>"$dir/etc/config.properties" <<END
 node-scheduler.include-coordinator=false
@@ -115,7 +107,7 @@ start() {
   (
     cd "$dir"
     exec setsid nohup "$java/bin/java" -server -Xmx"$heap" -XX:+ExitOnOutOfMemoryError -XX:ReservedCodeCacheSize=256M -XX:-OmitStackTraceInFastThrow \
-      -XX:+UseG1GC -Djdk.attach.allowAttachSelf=true -Djdk.nio.maxCachedBufferSize=2000000 -Dfile.encoding=UTF-8 --add-modules=jdk.incubator.vector \
+      -XX:TieredStopAtLevel=${TIER:-1} -Djdk.attach.allowAttachSelf=true -Djdk.nio.maxCachedBufferSize=2000000 -Dfile.encoding=UTF-8 --add-modules=jdk.incubator.vector \
       --enable-native-access=ALL-UNNAMED --sun-misc-unsafe-memory-access=allow -Djava.io.tmpdir="$dir/tmp" -Duser.timezone=UTC \
       -Dconfig="$dir/etc/config.properties" -Dlog.levels-file="$dir/etc/log.properties" -cp "$server/lib/*" io.trino.server.TrinoServer >>"$dir/server.log" 2>&1 </dev/null
   ) &
@@ -125,10 +117,11 @@ start() {
 alive() { [ -f "$home/$1/pid" ] && kill -0 "$(cat "$home/$1/pid")" 2>/dev/null; }
 
 up() {
-  check
+  jdk >/dev/null || { say "a JDK >= 24 is missing; .ci/setup cluster says how to install one"; exit 1; }
   fetch
   down
   rm -rf "$home/exchange"
+  [ -n "${LAKE:-}" ] || rm -rf "$lake/_hive" # the tables of an earlier run; an engine makes what it misses
   mkdir -p "$lake/_hive" "$home/exchange"
   local coord w1 w2 begun=$SECONDS
   read -r coord w1 w2 < <(ports)
@@ -190,8 +183,8 @@ down() {
 case ${1:-} in
 up) up ;;
 down) down ;;
-fetch) check && fetch ;;
-check) check ;;
+fetch) fetch ;;
+jdk) jdk ;;
 start) start "$2" ;;
 *)
   sed -nE '2,12s/^# ?//p' "$0" >&2
