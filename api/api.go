@@ -55,6 +55,8 @@ type Options struct {
 	Rescore func(ctx context.Context) error // loads the published scores again, after an erasure has rewritten them
 	UnitKey []byte                          // when set, questions with a frontend key must carry the HMAC-SHA256 of their unit
 
+	Lifecycle Lifecycle // customers over time; nil where there is none
+
 	Web fs.FS // the built page (index.html at its root), or nil
 }
 

@@ -195,6 +195,7 @@ func (s *Server) manageCustomers() {
 	const tag = "customers"
 	manageOp(s, readers, tag, "GET", "/v1/scores", "list-scores", "Every user's scores, page by page", s.scores)
 	manageOp(s, readers, tag, "GET", "/v1/lifecycle", "get-lifecycle", "Customers by stage and by decile", s.lifecycle)
+	s.manageLifecycle()
 	manageOp(s, readers, tag, "GET", "/v1/users/{id}", "get-user", "One customer: scores, reasons, features, assignments", s.user)
 	s.manageConsent()
 	s.manageQuarantine()

@@ -26,6 +26,9 @@ refund_maturity_days: 15
 # Who makes a new learner the champion: auto (the night does when it surely ranks better) or manual (a person does: perennial model promote).
 promotion: auto
 
+# The words in which reports show the seven lifecycle stages: stages, growth, phases, operations, viral, purchase, funnel.
+# vocabulary: stages
+
 # Browser origins that may call OFREP, /api/frontend and the Segment routes.
 cors_origins: ["*"]
 

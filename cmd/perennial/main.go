@@ -36,6 +36,7 @@ type cli struct {
 	Why        whyCmd        `cmd:"" help:"Why a user's score moved: her features, or the model."`
 	Changes    changesCmd    `cmd:"" help:"Who changed band or stage between nights."`
 	Model      modelCmd      `cmd:"" help:"The registry: list, show, promote, roll back, shadow, import."`
+	Lifecycle  lifecycleCmd  `cmd:"" help:"Stages over time, moves between them, retention, cohorts, and the money by channel."`
 	Nightly    nightlyCmd    `cmd:"" help:"The whole night: seal, tiles, features, train, score, publish, experiments."`
 	Analyze    analyzeCmd    `cmd:"" help:"Significance for any A/B table; needs no server."`
 	Power      powerCmd      `cmd:"" help:"Sample size, smallest detectable effect, days."`
