@@ -161,6 +161,20 @@ try {
     })
 
     const lifecycle = await api('/v1/lifecycle')
+    await step(`${lang}: the lifecycle over time`, async () => {
+      await open('/customers')
+      await page.getByRole('link', { name: say(lang, 'life.title') }).click()
+      await page.locator('table.heat').nth(1).waitFor()
+      await settled()
+      assert.equal(await headline(), say(lang, 'life.title'))
+      const heat = await api('/v1/lifecycle/cohorts?unit=month&definition=classic')
+      const open_ = heat.cohorts.filter((c) => c.users > 0).flatMap((c) => c.cells).filter((c) => !c.mature).length
+      assert.equal(await page.locator('td.hatched').count(), open_, 'hatched cells are the periods that are not over')
+      const last = (await api('/v1/lifecycle/stages')).days.at(-1)
+      assert.equal(Object.values(last.stages).reduce((a, b) => a + b, 0), last.users)
+      await accessible('lifecycle')
+      await shoot(`lifecycle-${lang}`)
+    })
     await step(`${lang}: customers by stage, down to one customer`, async () => {
       await open('/customers')
       assert.equal(await headline(), say(lang, 'cust.title'))
@@ -321,7 +335,7 @@ try {
       await setLang(lang)
       await page.setViewportSize({ width: 390, height: 844 })
       const user = (await api('/v1/scores?limit=1')).scores[0].user_id
-      for (const path of ['/', `/experiments/${decisive.key}`, '/experiments/new', '/customers', '/customers/list', `/customers/list/${encodeURIComponent(user)}`, '/models', '/offers', '/traffic', '/keys', '/audit']) {
+      for (const path of ['/', `/experiments/${decisive.key}`, '/experiments/new', '/customers', '/customers/lifecycle', '/customers/list', `/customers/list/${encodeURIComponent(user)}`, '/models', '/offers', '/traffic', '/keys', '/audit']) {
         await open(path)
         await noSidewaysScroll(path)
         await shoot(`phone-${path === '/' ? 'list' : path.slice(1).replaceAll('/', '-')}-${lang}`)

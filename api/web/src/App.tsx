@@ -17,6 +17,7 @@ const Experiments = lazy(() => import('./pages/Experiments'))
 const ExperimentPage = lazy(() => import('./pages/Experiment'))
 const NewExperiment = lazy(() => import('./pages/NewExperiment'))
 const Customers = lazy(() => import('./pages/Customers'))
+const LifecyclePage = lazy(() => import('./pages/Lifecycle'))
 const Users = lazy(() => import('./pages/Users'))
 const UserPage = lazy(() => import('./pages/User'))
 const Models = lazy(() => import('./pages/Models'))
@@ -74,6 +75,7 @@ export function App() {
                   <Route path="/experiments/new" element={<NewExperiment />} />
                   <Route path="/experiments/:key" element={<ExperimentPage />} />
                   <Route path="/customers" element={<Customers />} />
+                  <Route path="/customers/lifecycle" element={<LifecyclePage />} />
                   <Route path="/customers/list" element={<Users />} />
                   <Route path="/customers/list/:id" element={<UserPage />} />
                   <Route path="/models" element={<Models />} />

@@ -166,6 +166,39 @@ export type Lifecycle = {
   churn_deciles: { decile: number; users: number; churn_risk_mean: number | null }[]
   ltv_deciles: { decile: number; users: number; ltv_mean: number | null; ltv_total: number | null }[]
 }
+export type Phase = { key: string; label: Text; stages: string[] | null; goal?: boolean }
+export type Vocabulary = { key: string; label: Text; phases: Phase[] }
+export type StageHistory = { as_of: string; from: string; vocabulary: Vocabulary; days: { date: string; users: number; stages: Record<string, number>; phases: Record<string, number> }[] }
+export type Transitions = { as_of: string; from: string; sum: { from: string; to: string; users: number }[] }
+export type Retention = { as_of: string; points: { n: number; users: number; classic_rate: number | null; unbounded_rate: number | null; mature: boolean; reason?: string }[] }
+export type Cohorts = { as_of: string; unit: string; cohorts: { start: string; users: number; cells: { k: number; users: number; rate: number | null; mature: boolean }[] }[] }
+export type ChannelEconomics = {
+  channel: string
+  new_customers: number
+  media_cost: number | null
+  promo_cost: number
+  cac: number | null
+  ltv: number | null
+  ltv_to_cac: number | null
+  payback_days: number | null
+  reason?: string
+}
+export type Economics = {
+  from: string
+  to: string
+  acquired_from: string
+  acquired_to: string
+  ltv_horizon_days: number
+  new_customers: number
+  arpu: number | null
+  arppu: number | null
+  aov: number | null
+  repurchase_rate: number | null
+  refund_share: number | null
+  repeat_within: { days: number; rate: number | null }[]
+  reactivation: { rate: number | null; reason?: string }
+  channels: ChannelEconomics[]
+}
 export type Reason = { feature: string; direction: string; zh: string; en: string }
 export type Score = {
   user_id: string
@@ -335,6 +368,12 @@ export const api = {
   act: (key: string, action: string, body: unknown, etag: string) => send<unknown>('POST', `${at(key)}/${action}`, body, etag),
 
   lifecycle: (s?: AbortSignal) => get<Lifecycle>('/v1/lifecycle', s),
+  stages: (vocabulary: string, s?: AbortSignal) => get<StageHistory>(`/v1/lifecycle/stages${vocabulary ? `?vocabulary=${encodeURIComponent(vocabulary)}` : ''}`, s),
+  transitions: (s?: AbortSignal) => get<Transitions>('/v1/lifecycle/transitions', s),
+  retention: (s?: AbortSignal) => get<Retention>('/v1/lifecycle/retention?days=1,7,30,60,90', s),
+  cohorts: (q: { unit: string; definition: string }, s?: AbortSignal) => get<Cohorts>(`/v1/lifecycle/cohorts?${new URLSearchParams(q)}`, s),
+  economics: (s?: AbortSignal) => get<Economics>('/v1/lifecycle/economics', s),
+  vocabularies: (s?: AbortSignal) => get<{ vocabularies: Vocabulary[] }>('/v1/lifecycle/vocabularies', s),
   scores: (q: ScoresQuery, s?: AbortSignal) => {
     const p = new URLSearchParams()
     for (const [k, v] of Object.entries(q)) if (v !== undefined && v !== '') p.set(k, String(v))

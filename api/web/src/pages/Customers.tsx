@@ -116,9 +116,14 @@ export default function Customers() {
               lead={t('cust.lead')}
               eyebrow={<span>{t('cust.asOf', { date: f.day(data.as_of) })}</span>}
               aside={
-                <Link to="/customers/list" className="button-link">
-                  {t('cust.seeAll')} <RightOutlined />
-                </Link>
+                <>
+                  <Link to="/customers/lifecycle" className="button-link">
+                    {t('life.title')} <RightOutlined />
+                  </Link>
+                  <Link to="/customers/list" className="button-link">
+                    {t('cust.seeAll')} <RightOutlined />
+                  </Link>
+                </>
               }
             />
             <section className="figures four" aria-label={t('cust.title')}>
