@@ -15,7 +15,7 @@ SDK         := api/testdata/sdk
 # Packages whose code runs on several goroutines: they are tested once more under the race detector.
 CONCURRENT  := ./features/lake/ ./api/ ./experiments/...
 
-.PHONY: help setup build warm web demo test check vet fmt lint unit race web-test e2e demo-data notebooks sdk sdk-fuzz cluster-up cluster-down test-cluster bench-cluster fuzz crash readers bench bench-ingest bench-assign bench-models golden clean
+.PHONY: help setup build warm web demo test check vet fmt lint unit race web-test e2e demo-data notebooks sdk sdk-fuzz cluster-up cluster-down test-cluster bench-cluster fuzz crash readers bench bench-ingest bench-assign bench-models bench-features golden clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -183,6 +183,19 @@ build/peers/.installed:
 	@rm -rf build/peers && mkdir -p build
 	python3 -m venv build/peers
 	build/peers/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 scikit-learn==1.9.1 lightgbm==4.7.0 xgboost==3.2.0
+	@touch $@
+
+EVENTS := 10000000
+bench-features: build/pandas/.installed ## features from raw events and from tiles, a night, a training set, and pandas (EVENTS=10000000)
+	go test -c -o build/warehouse.test ./features/warehouse
+	cd features/warehouse && for b in History RawByHand RawCompiled TilesFirst TilesNight TilesScore TilesScore45 Training; do \
+	  $(CURDIR)/build/warehouse.test -test.run '^$$' -test.bench "^Benchmark$$b\$$" -test.benchtime 1x -test.timeout 3h -events $(EVENTS) -history $(CURDIR)/build/history-$(EVENTS) | grep -E '^Benchmark|FAIL'; done
+	build/pandas/bin/python features/warehouse/testdata/bench_pandas.py build/history-$(EVENTS)
+
+build/pandas/.installed:
+	@rm -rf build/pandas && mkdir -p build
+	python3 -m venv build/pandas
+	build/pandas/bin/pip install --quiet --disable-pip-version-check pandas==3.1.1 pyarrow==26.0.1 numpy==2.4.6
 	@touch $@
 
 golden: ## rewrite golden texts; read the difference before you commit it

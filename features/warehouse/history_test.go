@@ -24,6 +24,7 @@ import (
 // What the benchmarks of this package run on: `make bench-features` gives millions, a plain run a small shop in a directory of its own.
 var (
 	benchEvents = flag.Int64("events", 100_000, "events of the benchmarks' shop")
+	benchMemory = flag.Int64("budget", 1100, "budget of the benchmarks' engine in MiB; the process needs about a third more than seven tenths of it")
 	benchDir    = flag.String("history", "", "directory that keeps the benchmarks' shop between runs; default a new one")
 )
 
