@@ -16,10 +16,8 @@ type alias struct {
 	Reason  string `json:"reason,omitempty"`
 }
 
-// aliasNames are the aliases beside champion: the challenger is the newest model that was judged and not promoted; a shadow scores every
-// night beside the champion, and nobody is served by it.
-var aliasNames = []string{"challenger", "shadow"}
-
+// aliases returns what stands beside the champions: the challenger is the newest model that was judged and not promoted; a shadow scores
+// every night beside the champion, and nobody is served by it.
 func aliases(ctx context.Context, l *lake.Lake) (map[string]alias, error) {
 	return records[alias](ctx, l, "alias")
 }

@@ -281,18 +281,17 @@ func (s *scoring) scoreTable(scores []models.Score, shadow map[models.Target][]f
 	column("ltv_low", func(r *models.Score) float64 { return r.LTVLow })
 	column("ltv_high", func(r *models.Score) float64 { return r.LTVHigh })
 	column("ltv_decile", func(r *models.Score) float64 { return decile(r.LTVDecile) })
-	for _, c := range []features.Column{
-		{Name: "reasons", Texts: texts(func(r *models.Score) string {
-			text, _ := json.Marshal(r.Reasons) // strings only: it cannot fail
-			return string(text)
-		})},
-		{Name: "score_version", Texts: texts(func(*models.Score) string { return id })},
-		{Name: "churn_model", Texts: texts(func(*models.Score) string { return churn })},
-		{Name: "ltv_model", Texts: texts(func(*models.Score) string { return ltv })},
-		{Name: "band", Texts: texts(func(r *models.Score) string { return r.Band })},
-	} {
-		t.Columns = append(t.Columns, c)
+	text := func(name string, of func(*models.Score) string) {
+		t.Columns = append(t.Columns, features.Column{Name: name, Texts: texts(of)})
 	}
+	text("reasons", func(r *models.Score) string {
+		raw, _ := json.Marshal(r.Reasons) // strings only: it cannot fail
+		return string(raw)
+	})
+	text("score_version", func(*models.Score) string { return id })
+	text("churn_model", func(*models.Score) string { return churn })
+	text("ltv_model", func(*models.Score) string { return ltv })
+	text("band", func(r *models.Score) string { return r.Band })
 	column("churn_low", func(r *models.Score) float64 { return r.ChurnLow })
 	column("churn_high", func(r *models.Score) float64 { return r.ChurnHigh })
 	column("churn_percentile", func(r *models.Score) float64 { return r.ChurnPercentile })

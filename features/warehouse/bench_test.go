@@ -11,6 +11,7 @@ import (
 
 	"perennial/features"
 	"perennial/features/lake"
+	"perennial/features/synth"
 	"perennial/features/warehouse"
 )
 
@@ -158,7 +159,7 @@ func BenchmarkTraining(b *testing.B) {
 // TestHandQueryEqualsCompiler: the query that the benchmarks compare with gives the compiler's numbers.
 func TestHandQueryEqualsCompiler(t *testing.T) {
 	catalog := features.DefaultCatalog().Only(benchColumns...)
-	engine, snap := catalogWorld(t, catalog, history(61, 80))
+	engine, snap := catalogWorld(t, catalog, synth.History(shanghai, 61, 80))
 	cut := day("2025-02-10")
 	want, err := engine.Features(t.Context(), snap, cut)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"perennial/features"
+	"perennial/features/synth"
 	"perennial/features/warehouse"
 )
 
@@ -154,7 +155,7 @@ func TestTwelveLives(t *testing.T) {
 // TestMovesSum: on every day the moves out of a stage are the users that stood in it the day before, a past day stays what it was when its future is
 // deleted, and stages do not depend on how the history lies in files.
 func TestMovesSum(t *testing.T) {
-	events := history(51, 60)
+	events := synth.History(shanghai, 51, 60)
 	var cuts []features.Day
 	for d := day("2024-09-01"); d <= day("2024-10-10"); d++ {
 		cuts = append(cuts, d)
