@@ -131,7 +131,7 @@ test-cluster: ## the Trino engine on a cluster of its own: equal to DuckDB, work
 	@trap '$(CLUSTER) down' EXIT; $(CLUSTER) up && build/clustertest -binary $(BINARY)
 
 EVENTS := 10000000
-bench-cluster: ## DuckDB and Trino side by side on EVENTS (10,000,000) events, for docs/scale-out.md
+bench-cluster: ## DuckDB and Trino side by side on EVENTS (10,000,000) events, for features/warehouse/README.md
 	@.ci/setup cluster
 	@mkdir -p build && go build -o build/clustertest ./features/warehouse/clustertest
 	@trap '$(CLUSTER) down' EXIT; TIER=4 HEAP=1500M $(CLUSTER) up && build/clustertest -bench $(EVENTS)

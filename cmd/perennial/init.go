@@ -35,7 +35,7 @@ cors_origins: ["*"]
 # DuckDB's memory budget. It may use up to two thirds more at its peak.
 memory: 1GB
 
-# What computes: duckdb, inside this process, or trino, a cluster that shares the data directory's storage (docs/scale-out.md).
+# What computes: duckdb, inside this process, or trino, a cluster that shares the data directory's storage (features/warehouse/README.md).
 # engine: trino
 # trino_url: http://perennial@coordinator:8080
 # trino_catalog: hive

@@ -30,7 +30,7 @@ type simulateCmd struct {
 	Adjust    string  `help:"Adjust for covariates: own, prediction, both, missing, strata or noise." placeholder:"WHAT"`
 	Naive     bool    `help:"Fall into the world's trap (cluster, delayed, reweighted)."`
 	Scale     float64 `help:"Multiply every outcome, as if money were counted in another unit." default:"1"`
-	Table     bool    `help:"Run every world under every method and print the tables of docs/statistics.md; takes --runs and --seed alone."`
+	Table     bool    `help:"Run every world under every method and print the tables of experiments/stats/README.md; takes --runs and --seed alone."`
 }
 
 // Help says what the worlds are.

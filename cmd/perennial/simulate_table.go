@@ -12,7 +12,7 @@ import (
 	"perennial/experiments/stats"
 )
 
-// simulationTables is what docs/statistics.md shows: every world under every method, powers, traps, lift intervals, p-values and what adjustment
+// simulationTables is what experiments/stats/README.md shows: every world under every method, powers, traps, lift intervals, p-values and what adjustment
 // costs, each run afresh.
 type simulationTables struct {
 	out  io.Writer

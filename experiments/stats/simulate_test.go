@@ -22,7 +22,7 @@ func simulate(t *testing.T, s Simulation) SimulationResult {
 }
 
 // Rates lie within four Monte-Carlo standard errors of what each method promises: a right method fails a line once in 16,000 changes of the seed.
-// The full runs (20,000 of 60 looks) are the tables of docs/statistics.md, by `perennial simulate --table`.
+// The full runs (20,000 of 60 looks) are the tables of experiments/stats/README.md, by `perennial simulate --table`.
 func TestSimulatedRates(t *testing.T) {
 	for _, c := range []struct {
 		name     string

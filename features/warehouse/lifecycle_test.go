@@ -250,7 +250,7 @@ func bazaar() []features.Event {
 	}
 }
 
-// TestEconomics compares the business numbers of that month with what was worked out on paper (reference: the formulas in docs/lifecycle.md).
+// TestEconomics compares the business numbers of that month with what was worked out on paper (reference: the formulas in features/lifecycle.md).
 func TestEconomics(t *testing.T) {
 	engine, snap := catalogWorld(t, nil, bazaar())
 	cost := func(channel string, units int64) features.Cost {
