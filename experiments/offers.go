@@ -56,12 +56,54 @@ type OfferTerms struct {
 	Off        *float64 `json:"off,omitempty"`         // spend_threshold, bundle, first_order: money off
 	Threshold  *float64 `json:"threshold,omitempty"`   // spend_threshold, free_shipping: subtotal from which it holds
 	Repeat     bool     `json:"repeat,omitempty"`      // spend_threshold: once for every full threshold
+	Tiers      []Tier   `json:"tiers,omitempty"`       // spend_threshold: instead of threshold and off; the highest that is reached holds
 	Quantity   *int64   `json:"quantity,omitempty"`    // bundle: pieces from which it holds
 	Buy        *int64   `json:"buy,omitempty"`         // buy_x_get_y
 	Get        *int64   `json:"get,omitempty"`         // buy_x_get_y: the cheapest pieces are free
 	PointValue *float64 `json:"point_value,omitempty"` // points: money for one point
 	MaxPoints  *int64   `json:"max_points,omitempty"`  // points: at most so many an order
 	Categories []string `json:"categories,omitempty"`  // only items of these
+}
+
+// Tier is one step of a tiered spend_threshold: 满60减6, 满150减20, 满300减40.
+type Tier struct {
+	Threshold float64 `json:"threshold"`
+	Off       float64 `json:"off"`
+}
+
+// UnmarshalJSON also takes spend for threshold.
+func (t *Tier) UnmarshalJSON(raw []byte) error {
+	type plain Tier
+	both := struct {
+		*plain
+		Spend float64 `json:"spend"`
+	}{plain: (*plain)(t)}
+	if err := json.Unmarshal(raw, &both); err != nil {
+		return err
+	}
+	if t.Threshold == 0 {
+		t.Threshold = both.Spend
+	}
+	return nil
+}
+
+// tierFaults says what is wrong with tiers: they rise in both numbers, and no step gives more than it asks for.
+func tierFaults(t OfferTerms) (f []Fault) {
+	if t.Threshold != nil || t.Off != nil || t.Repeat {
+		f = append(f, Fault{"terms.tiers", "stand instead of threshold, off and repeat"})
+	}
+	before := Tier{}
+	for i, tier := range t.Tiers {
+		at := fmt.Sprintf("terms.tiers[%d]", i)
+		switch {
+		case !(tier.Threshold > before.Threshold && tier.Threshold <= 1e9):
+			f = append(f, Fault{at + ".threshold", fmt.Sprintf("%v does not rise above %v", tier.Threshold, before.Threshold)})
+		case !(tier.Off > before.Off && tier.Off <= tier.Threshold):
+			f = append(f, Fault{at + ".off", fmt.Sprintf("%v is not between the tier before (%v) and its threshold %v", tier.Off, before.Off, tier.Threshold)})
+		}
+		before = tier
+	}
+	return f
 }
 
 // UnmarshalJSON also takes the short names that promotions are often written with: pct for share, spend and min for threshold, qty for quantity.
@@ -125,6 +167,10 @@ func (o *Offer) ParsedTerms() (OfferTerms, error) {
 	case "timed_discount":
 		share(t.Share)
 	case "spend_threshold":
+		if len(t.Tiers) > 0 {
+			f = append(f, tierFaults(t)...)
+			break
+		}
 		money("threshold", t.Threshold)
 		money("off", t.Off)
 		if t.Threshold != nil && t.Off != nil && *t.Off > *t.Threshold {
@@ -195,7 +241,7 @@ func (o *Offer) refusal(t OfferTerms, c Cart, pieces []int64, base int64) string
 		return OfferNotStarted
 	case !c.Time.IsZero() && o.EndsAt != nil && !c.Time.Before(*o.EndsAt):
 		return OfferEnded
-	case t.Threshold != nil && base < micros(*t.Threshold):
+	case t.Threshold != nil && base < micros(*t.Threshold), len(t.Tiers) > 0 && base < micros(t.Tiers[0].Threshold):
 		return OfferBelowThreshold
 	case o.Kind == "bundle" && int64(len(pieces)) < *t.Quantity,
 		o.Kind == "buy_x_get_y" && int64(len(pieces)) < *t.Buy+*t.Get:
@@ -214,6 +260,14 @@ func (o *Offer) apply(t OfferTerms, c Cart, pieces []int64, base int64, q *Quote
 	case "timed_discount":
 		q.DiscountMicros = part(base, *t.Share)
 	case "spend_threshold":
+		if len(t.Tiers) > 0 {
+			for _, tier := range t.Tiers {
+				if base >= micros(tier.Threshold) {
+					q.DiscountMicros = micros(tier.Off)
+				}
+			}
+			break
+		}
 		times := int64(1)
 		if t.Repeat {
 			times = base / micros(*t.Threshold)

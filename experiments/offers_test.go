@@ -52,6 +52,9 @@ func TestPrice(t *testing.T) {
 		{"满额包邮", offer("free_shipping", `{"threshold":59}`), shipped, "", 60, 0, 8},
 		{"100积分=10元", offer("points", `{"point_value":0.1}`), withPoints, "", 15, 10, 0},
 		{"gift costs the shop", gift, cart(50), "", 50, 0, 3.5},
+		{"满60减6、满150减20 at 149", offer("spend_threshold", `{"tiers":[{"threshold":60,"off":6},{"spend":150,"off":20}]}`), cart(149), "", 143, 6, 0},
+		{"满60减6、满150减20 at 150", offer("spend_threshold", `{"tiers":[{"threshold":60,"off":6},{"spend":150,"off":20}]}`), cart(150), "", 130, 20, 0},
+		{"满60减6、满150减20 at 59", offer("spend_threshold", `{"tiers":[{"threshold":60,"off":6},{"spend":150,"off":20}]}`), cart(59), OfferBelowThreshold, 59, 0, 0},
 		{"short names", offer("spend_threshold", `{"spend":100,"off":20}`), cart(100), "", 80, 20, 0},
 		{"empty cart", offer("timed_discount", `{"share":0.1}`), Cart{}, OfferEmptyCart, 0, 0, 0},
 	} {
@@ -84,7 +87,7 @@ func TestPriceSchedule(t *testing.T) {
 // the discount smaller.
 func TestPriceLaws(t *testing.T) {
 	rng := rand.New(rand.NewPCG(8, 8))
-	offers := []*Offer{offer("spend_threshold", `{"threshold":100,"off":20,"repeat":true}`), offer("spend_threshold", `{"threshold":50,"off":50}`), offer("bundle", `{"quantity":3,"share":0.333333}`),
+	offers := []*Offer{offer("spend_threshold", `{"threshold":100,"off":20,"repeat":true}`), offer("spend_threshold", `{"threshold":50,"off":50}`), offer("spend_threshold", `{"tiers":[{"threshold":20,"off":2},{"threshold":60,"off":9}]}`), offer("bundle", `{"quantity":3,"share":0.333333}`),
 		offer("bundle", `{"quantity":2,"off":30}`), offer("timed_discount", `{"share":0.15}`), offer("first_order", `{"off":10}`), offer("free_shipping", `{"threshold":40}`),
 		offer("points", `{"point_value":0.1,"max_points":500}`), offer("buy_x_get_y", `{"buy":2,"get":1}`)}
 	for range 4000 {
@@ -116,7 +119,9 @@ func TestPriceLaws(t *testing.T) {
 
 // Terms and carts that cannot be meant are refused by field; rules are read as a careful colleague would.
 func TestOfferFaults(t *testing.T) {
-	for terms, field := range map[string]string{`{"threshold":100}`: "terms.off", `{"threshold":10,"off":20}`: "terms.off", `{"threshold":-1,"off":1}`: "terms.threshold"} {
+	for terms, field := range map[string]string{`{"threshold":100}`: "terms.off", `{"threshold":10,"off":20}`: "terms.off", `{"threshold":-1,"off":1}`: "terms.threshold",
+		`{"tiers":[{"threshold":60,"off":6},{"threshold":50,"off":7}]}`: "terms.tiers[1].threshold", `{"tiers":[{"threshold":60,"off":6},{"threshold":90,"off":5}]}`: "terms.tiers[1].off",
+		`{"threshold":9,"off":1,"tiers":[{"threshold":60,"off":6}]}`: "terms.tiers"} {
 		_, err := offer("spend_threshold", terms).Price(cart(5))
 		var invalid *InvalidError
 		if !errors.As(err, &invalid) || invalid.Faults[0].Field != field {
