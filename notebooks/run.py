@@ -64,6 +64,7 @@ def main(binary, data=None):
         if data is None:
             data = os.path.join(temp, "data")
             subprocess.run([binary, "demo", "--no-serve", "--data", data], check=True, stdout=subprocess.DEVNULL)
+        data = str(Path(data).resolve())  # notebooks run in their own folder
         made = subprocess.run([binary, "keys", "create", "--role", "analyst", "--name", "notebooks", "--json", "--data", data], check=True, capture_output=True)
         port = free_port()
         os.environ.update(PERENNIAL_URL=f"http://127.0.0.1:{port}", PERENNIAL_KEY=json.loads(made.stdout)["key"], PERENNIAL_DATA=str(data), PERENNIAL_BINARY=binary)
