@@ -177,7 +177,7 @@ bench-ingest: ## durable ingest over HTTP: BATCHES (30000) batches of 100 orders
 	go test ./cmd/perennial -run '^$$' -bench Ingest -benchtime $(BATCHES)x
 
 bench-models: build/peers/.installed ## our boosting against LightGBM, XGBoost and scikit-learn on the same tables
-	for rows in 50000 200000; do build/peers/bin/python models/gbdt/testdata/bench_peers.py --rows $$rows; done
+	for rows in "50000 --tables 10" "200000 --tables 3" "1000000"; do build/peers/bin/python models/gbdt/testdata/bench_peers.py --rows $$rows; done
 
 build/peers/.installed:
 	@rm -rf build/peers && mkdir -p build

@@ -128,17 +128,14 @@ func (m *Model) fits(columns [][]float64, rows int) error {
 
 func (m *Model) raw(columns [][]float64, dst []float64) {
 	trees := m.maskTrees()
-	cells := make([]uint8, len(m.Names)*blockRows)
+	cells := make([][blockRows]uint8, len(m.Names))
 	used := m.used()
 	var narrow [blockRows]uint32
 	var wide [blockRows]uint64
 	for from := 0; from < len(dst); from += blockRows {
 		n := min(blockRows, len(dst)-from)
 		for _, j := range used {
-			b, into := &m.bins[j], cells[j*blockRows:][:n]
-			for i, v := range columns[j][from : from+n] {
-				into[i] = b.of(v)
-			}
+			m.bins[j].fill(cells[j][:n], columns[j][from:from+n])
 		}
 		out := dst[from : from+n]
 		for i := range out {
@@ -147,18 +144,18 @@ func (m *Model) raw(columns [][]float64, dst []float64) {
 		for k := range trees {
 			switch t := &trees[k]; {
 			case t.narrow != nil:
-				reach(narrow[:n], t.features, t.narrow, cells)
+				reach(&narrow, t.features, t.narrow, cells)
 				for i, mask := range narrow[:n] {
 					out[i] += t.values[bits.TrailingZeros32(mask)&31]
 				}
 			case t.wide != nil:
-				reach(wide[:n], t.features, t.wide, cells)
+				reach(&wide, t.features, t.wide, cells)
 				for i, mask := range wide[:n] {
 					out[i] += t.values[bits.TrailingZeros64(mask)&63]
 				}
 			default:
 				for i := range out {
-					out[i] += m.trees[k].at(func(feature int) uint8 { return cells[feature*blockRows+i] })
+					out[i] += m.trees[k].at(func(feature int) uint8 { return cells[feature][i] })
 				}
 			}
 		}
@@ -183,40 +180,30 @@ func (m *Model) used() []int {
 	return out
 }
 
-// reach fills masks with the one leaf of each row.
-func reach[T uint32 | uint64](masks []T, features []int32, tables [][256]T, cells []uint8) {
-	column := func(k int) []uint8 { return cells[int(features[k])*blockRows:][:len(masks)] }
+// reach fills masks with the one leaf of each row. It always runs over a whole block, whose length the compiler knows: no index is checked.
+func reach[T uint32 | uint64](masks *[blockRows]T, features []int32, tables [][256]T, cells [][blockRows]uint8) {
+	for i := range masks {
+		masks[i] = ^T(0)
+	}
 	k := 0
-	if len(features) >= 2 {
-		a, b, ca, cb := &tables[0], &tables[1], column(0), column(1)
-		for i := range masks {
-			masks[i] = a[ca[i]] & b[cb[i]]
-		}
-		k = 2
-	} else {
-		a, ca := &tables[0], column(0)
-		for i := range masks {
-			masks[i] = a[ca[i]]
-		}
-		k = 1
-	}
 	for ; k+4 <= len(features); k += 4 {
-		a, b, c, d := &tables[k], &tables[k+1], &tables[k+2], &tables[k+3]
-		ca, cb, cc, cd := column(k), column(k+1), column(k+2), column(k+3)
+		f, t := features[k:k+4], tables[k:k+4]
+		and4(masks, &t[0], &t[1], &t[2], &t[3], &cells[f[0]], &cells[f[1]], &cells[f[2]], &cells[f[3]])
+	}
+	for ; k < len(features); k++ {
+		t, column := &tables[k], &cells[features[k]]
 		for i := range masks {
-			masks[i] &= a[ca[i]] & b[cb[i]] & c[cc[i]] & d[cd[i]]
+			masks[i] &= t[column[i]]
 		}
 	}
-	for ; k+2 <= len(features); k += 2 {
-		a, b, ca, cb := &tables[k], &tables[k+1], column(k), column(k+1)
-		for i := range masks {
-			masks[i] &= a[ca[i]] & b[cb[i]]
-		}
-	}
-	if k < len(features) {
-		a, ca := &tables[k], column(k)
-		for i := range masks {
-			masks[i] &= a[ca[i]]
-		}
+}
+
+// and4 is a function of its own so that all its pointers stay in registers, and asks for nil before its loop, not in it.
+//
+//go:noinline
+func and4[T uint32 | uint64](masks *[blockRows]T, a, b, c, d *[256]T, ca, cb, cc, cd *[blockRows]uint8) {
+	_, _, _, _, _, _, _, _, _ = masks[0], a[0], b[0], c[0], d[0], ca[0], cb[0], cc[0], cd[0]
+	for i := range masks {
+		masks[i] &= a[ca[i]] & b[cb[i]] & c[cc[i]] & d[cd[i]]
 	}
 }

@@ -16,8 +16,11 @@ const sampleRows = 65_536
 type bins struct {
 	Edges  []float64 // numeric: value ≤ Edges[b] is in bin ≤ b; the last bin has no edge
 	Levels []float64 // categorical: Levels[b] is the code of bin b
-	sorted []int32   // categorical: bins in the order of their codes
 	Cat    bool
+
+	keys  *[256]uint64 // the edges, or the levels in the order of their codes, as keys; nil where there are none
+	order [256]uint8   // categorical: the bin of each key
+	top   uint64       // the largest power of two that is not above their number
 }
 
 // newBins decides on the bins of one feature from an evenly spaced sample of its rows.
@@ -34,7 +37,9 @@ func newBins(values []float64, maxBins int, categorical bool) bins {
 	if categorical {
 		return levelBins(distinct, counts, maxBins)
 	}
-	return bins{Edges: edges(distinct, counts, len(sample), maxBins)}
+	b := bins{Edges: edges(distinct, counts, len(sample), maxBins)}
+	b.index()
+	return b
 }
 
 // sorted sorts numbers that are not NaN by their bits, eleven at a time: several times faster than by comparison.
@@ -131,49 +136,6 @@ func levelBins(distinct []float64, counts []int, maxBins int) bins {
 	}
 	b.index()
 	return b
-}
-
-// index makes the lookup of levels by code.
-func (b *bins) index() {
-	b.sorted = make([]int32, len(b.Levels))
-	for i := range b.sorted {
-		b.sorted[i] = int32(i)
-	}
-	slices.SortFunc(b.sorted, func(x, y int32) int {
-		switch {
-		case b.Levels[x] < b.Levels[y]:
-			return -1
-		case b.Levels[x] > b.Levels[y]:
-			return 1
-		}
-		return 0
-	})
-}
-
-// of returns the bin of a value.
-func (b *bins) of(v float64) uint8 {
-	if v != v {
-		return missing
-	}
-	if b.Cat {
-		i := sort.Search(len(b.sorted), func(i int) bool { return b.Levels[b.sorted[i]] >= v })
-		if i < len(b.sorted) && b.Levels[b.sorted[i]] == v {
-			return uint8(b.sorted[i])
-		}
-		return missing
-	}
-	// The first edge that is not below v; the loop's only choice is a conditional move.
-	edges, base := b.Edges, 0
-	for n := len(edges); n > 0; {
-		half := (n + 1) / 2
-		next := base + half
-		if !(edges[next-1] < v) {
-			next = base
-		}
-		base = next
-		n -= half
-	}
-	return uint8(base)
 }
 
 // count returns how many bins there are, missing aside.

@@ -136,9 +136,7 @@ func (h *header) model() (*Model, error) {
 			}
 		}
 		nb := bins{Edges: b.Edges, Levels: b.Levels, Cat: b.Cat}
-		if b.Cat {
-			nb.index()
-		}
+		nb.index()
 		m.bins = append(m.bins, nb)
 	}
 	return m, nil

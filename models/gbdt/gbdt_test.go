@@ -5,6 +5,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -445,6 +446,49 @@ func TestEdgesAreEqualCounts(t *testing.T) {
 	}
 	if b.count() < 250 {
 		t.Errorf("%d bins", b.count())
+	}
+}
+
+// TestBinsAreThoseOfAPlainSearch holds the search without branches against the definition.
+func TestBinsAreThoseOfAPlainSearch(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 8))
+	for n := range 256 {
+		numbers := []float64{math.Copysign(0, -1), 0, math.Inf(1), math.Inf(-1), math.NaN(), math.Copysign(math.NaN(), -1), math.MaxFloat64, -math.MaxFloat64, 5e-324}
+		var kept []float64
+		for range n {
+			v := math.Round(rng.NormFloat64()*50) * math.Exp(rng.NormFloat64())
+			kept = append(kept, v)
+			numbers = append(numbers, v, math.Nextafter(v, 1e9), math.Nextafter(v, -1e9), -v)
+		}
+		slices.Sort(kept)
+		kept = slices.Compact(kept)
+		edges, levels := bins{Edges: kept[:min(len(kept), 254)]}, bins{Levels: slices.Clone(kept), Cat: true}
+		rng.Shuffle(len(kept), func(i, j int) { levels.Levels[i], levels.Levels[j] = levels.Levels[j], levels.Levels[i] })
+		for _, b := range []*bins{&edges, &levels} {
+			b.index()
+			got := make([]uint8, len(numbers))
+			b.fill(got, numbers)
+			for i, v := range numbers {
+				want := uint8(missing)
+				switch {
+				case math.IsNaN(v):
+				case !b.Cat:
+					want = 0
+					for _, e := range b.Edges {
+						if e < v {
+							want++
+						}
+					}
+				default:
+					if k := slices.Index(b.Levels, v); k >= 0 {
+						want = uint8(k)
+					}
+				}
+				if got[i] != want || b.of(v) != want {
+					t.Fatalf("%d keys, categorical %v, %v: fill %d, of %d, want %d", n, b.Cat, v, got[i], b.of(v), want)
+				}
+			}
+		}
 	}
 }
 

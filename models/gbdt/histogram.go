@@ -19,11 +19,15 @@ type binned struct {
 func newBinned(d *Data, all []bins, threads int) *binned {
 	b := &binned{rows: len(d.Y), features: len(d.Names), words: make([][]uint64, (len(d.Names)+wordFeatures-1)/wordFeatures)}
 	parallel(len(b.words), threads, func(w int) {
-		word := make([]uint64, b.rows)
+		word, cells := make([]uint64, b.rows), make([]uint8, blockRows)
 		for k := 0; k < wordFeatures && w*wordFeatures+k < b.features; k++ {
 			j := w*wordFeatures + k
-			for i, v := range d.Values[j] {
-				word[i] |= uint64(all[j].of(v)) << (8 * k)
+			for from := 0; from < b.rows; from += blockRows {
+				some := cells[:min(blockRows, b.rows-from)]
+				all[j].fill(some, d.Values[j][from:from+len(some)])
+				for i, bin := range some {
+					word[from+i] |= uint64(bin) << (8 * k)
+				}
 			}
 		}
 		b.words[w] = word

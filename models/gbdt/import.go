@@ -87,9 +87,7 @@ func assemble(names []string, o Objective, base float64, forest []foreign) (*Mod
 		if len(b.Edges) > 254 || len(b.Levels) > 255 {
 			return nil, fmt.Errorf("%w: feature %s has more than 254 thresholds; train it with max_bin ≤ 254", ErrUnsupported, names[j])
 		}
-		if b.Cat {
-			b.index()
-		}
+		b.index()
 	}
 	for k, t := range forest {
 		out := tree{}

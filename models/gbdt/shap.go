@@ -193,9 +193,7 @@ func (m *Model) Contributions(columns [][]float64, phi [][]float64) error {
 		n := min(explainRows, len(phi)-from)
 		for j := range m.bins {
 			clear(s.phi[j])
-			for i, v := range columns[j][from : from+n] {
-				s.cells[j][i] = m.bins[j].of(v)
-			}
+			m.bins[j].fill(s.cells[j], columns[j][from:from+n])
 		}
 		if m.fast.ready.Load() {
 			for k := 0; k < n; k += fastRows {
