@@ -9,7 +9,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
+
+	"gonum.org/v1/gonum/stat"
 )
 
 var (
@@ -70,36 +74,89 @@ func TestPoints(t *testing.T) {
 	near(t, "DERT", pn.DERT(Customer{X: 26, TX: 30.86, T: 31}, .0027), 86.0303756154, 1e-6)
 }
 
-// CDNOW 1/10 sample from the summary file: optimum of scipy 1.x on the same file, which lifetimes' tests confirm to three digits.
-func TestCDNOW(t *testing.T) {
+// The summary file of the CDNOW 1/10 sample, whose weeks are rounded to two digits: optimum of scipy 1.x on the same file, which lifetimes' tests
+// confirm to three digits.
+func TestCDNOWSummary(t *testing.T) {
 	customers := cdnow(t)
-	m, fit, err := FitBGNBD(customers, false)
-	if err != nil {
-		t.Fatal(err)
+	for _, c := range []fitted{
+		{"bgnbd", map[string]float64{"r": .2425929, "alpha": 4.4135317, "a": .7928863, "b": 2.4257536}, -9582.42556},
+		{"mbgnbd", map[string]float64{"r": .524838, "alpha": 6.1829922, "a": .8913561, "b": 1.6139994}, -9582.13268},
+		{"pareto-nbd", nil, -9594.97393},
+	} {
+		c.check(t, customers)
 	}
-	near(t, "r", m.R, .2425929, 1e-4)
-	near(t, "alpha", m.Alpha, 4.4135317, 1e-4)
-	near(t, "a", m.A, .7928863, 1e-4)
-	near(t, "b", m.B, 2.4257536, 1e-4)
-	near(t, "LL", fit.LogLikelihood, -9582.42556, 1e-8)
-	mm, fit, err := FitBGNBD(customers, true)
-	if err != nil {
-		t.Fatal(err)
+}
+
+// The orders of the CDNOW 1/10 sample by day, calibrated to 1997-09-30: parameters and log-likelihoods of an independent fit (scipy L-BFGS-B on
+// likelihoods of its own), the holdout of the 39 weeks after, and CLVTools' standard errors (tests/testthat/test_correctness_pnbd_nocovstaticcov.R).
+func TestCDNOWByDay(t *testing.T) {
+	customers, spends, later := cdnowDays(t)
+	bg := fitted{"bgnbd", map[string]float64{"r": .242595, "alpha": 4.413602, "a": .792922, "b": 2.425907}, -9582.429207}
+	pareto := fitted{"pareto-nbd", map[string]float64{"r": .553277, "alpha": 10.577684, "s": .606240, "beta": 11.668728}, -9594.976179}
+	m, _ := bg.check(t, customers)
+	fitted{"mbgnbd", map[string]float64{"r": .524843, "alpha": 6.183086, "a": .891359, "b": 1.614002}, -9582.135716}.check(t, customers)
+	p, fit := pareto.check(t, customers)
+	for name, want := range map[string]float64{"r": .0476264, "alpha": .8427222, "s": .1872594, "beta": 6.2105448} {
+		near(t, "standard error of "+name, fit.StandardError[name], want, 2e-3)
 	}
-	near(t, "mbg r", mm.R, .524838, 1e-4)
-	near(t, "mbg alpha", mm.Alpha, 6.1829922, 1e-4)
-	near(t, "mbg a", mm.A, .8913561, 1e-4)
-	near(t, "mbg b", mm.B, 1.6139994, 1e-4)
-	near(t, "mbg LL", fit.LogLikelihood, -9582.13268, 1e-8)
-	p, fit, err := FitParetoNBD(customers)
-	if err != nil {
-		t.Fatal(err)
+	g, _, err := FitGammaGamma(spends)
+	if err != nil || len(spends) != 946 {
+		t.Fatalf("gamma-gamma of %d repeat customers: %v", len(spends), err)
 	}
-	near(t, "pareto LL", fit.LogLikelihood, -9594.97393, 1e-8)
-	near(t, "pareto r", p.R, .5533, 1e-3)
-	// Standard errors: CLVTools tests/testthat/test_correctness_pnbd_nocovstaticcov.R, from the day-level file.
-	near(t, "se r", fit.StandardError["r"], .0476264, .02)
-	near(t, "se s", fit.StandardError["s"], .1872594, .02)
+	near(t, "p", g.P, 6.249573, 1e-4)
+	near(t, "q", g.Q, 3.744224, 1e-4)
+	near(t, "v", g.V, 15.443517, 1e-4)
+	near(t, "mean spend", g.Mean(), 35.170372, 1e-5)
+
+	for _, c := range []struct {
+		m                   Model
+		sum, mae, rmse, cor float64
+	}{{m, 1653.4087, .785454, 1.60798, .62565}, {p, 1665.5132, .754523, 1.60285, .63022}} {
+		var sum, actual, absolute, squares float64
+		expected := make([]float64, len(customers))
+		for i, v := range customers {
+			expected[i] = c.m.Expected(v, 39)
+			sum, actual = sum+expected[i], actual+later[i]
+			absolute, squares = absolute+math.Abs(expected[i]-later[i]), squares+(expected[i]-later[i])*(expected[i]-later[i])
+		}
+		n := float64(len(customers))
+		if actual != 1882 {
+			t.Fatalf("%v repeat purchases in the holdout, want 1882", actual)
+		}
+		near(t, c.m.Name()+" holdout purchases", sum, c.sum, 1e-4)
+		near(t, c.m.Name()+" holdout mean absolute error", absolute/n, c.mae, 1e-4)
+		near(t, c.m.Name()+" holdout root mean squared error", math.Sqrt(squares/n), c.rmse, 1e-4)
+		near(t, c.m.Name()+" holdout correlation", stat.Correlation(expected, later, nil), c.cor, 1e-4)
+	}
+}
+
+// fitted is what a fit must find.
+type fitted struct {
+	model      string
+	parameters map[string]float64
+	ll         float64
+}
+
+func (f fitted) check(t *testing.T, customers []Customer) (Model, Fit) {
+	t.Helper()
+	var m Model
+	var fit Fit
+	var err error
+	if f.model == "pareto-nbd" {
+		m, fit, err = FitParetoNBD(customers)
+	} else {
+		m, fit, err = FitBGNBD(customers, f.model == "mbgnbd")
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", f.model, err)
+	}
+	for name, want := range f.parameters {
+		near(t, f.model+" "+name, fit.Parameters[name], want, 1e-4)
+	}
+	if math.Abs(fit.LogLikelihood-f.ll) > 1e-4 {
+		t.Errorf("%s: ln L = %v, want %v", f.model, fit.LogLikelihood, f.ll)
+	}
+	return m, fit
 }
 
 // The likelihood that fits use, from tables, equals the plain one, and its gradient equals differences of it.
@@ -180,6 +237,8 @@ func TestDegenerateIsSaid(t *testing.T) {
 	}
 	if m, _, err := FitBGNBD(customers, false); !errors.Is(err, ErrDegenerate) {
 		t.Errorf("fit without dropout: %+v, %v, want ErrDegenerate", m, err)
+	} else if text := err.Error(); !strings.Contains(text, "r ") || !strings.Contains(text, ", alpha ") || strings.Contains(text, "map[") {
+		t.Errorf("the message does not read: %s", text)
 	}
 }
 
@@ -237,21 +296,10 @@ func gamma(rng *rand.Rand, shape float64) float64 {
 
 func cdnow(tb testing.TB) []Customer {
 	tb.Helper()
-	f, err := os.Open("testdata/cdnow_rfm.csv.gz")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	rows, err := csv.NewReader(z).ReadAll()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	customers := make([]Customer, 0, len(rows)-1)
-	for _, r := range rows[1:] {
+	rows := read(tb, "testdata/cdnow_rfm.csv.gz")
+	customers := make([]Customer, 0, len(rows))
+	for _, r := range rows {
+		var err error
 		var v [3]float64
 		for i := range v {
 			if v[i], err = strconv.ParseFloat(r[len(r)-3+i], 64); err != nil {
@@ -285,4 +333,70 @@ func BenchmarkFitCDNOW(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// cdnowDays returns, by customer, the history until 1997-09-30 and the days with orders in the 39 weeks after, and the repeat customers' spends.
+// Days are whole; orders of one day are one purchase.
+func cdnowDays(tb testing.TB) (customers []Customer, spends []Spend, later []float64) {
+	tb.Helper()
+	type purchase struct{ day, value float64 }
+	histories, order := map[string][]purchase{}, []string{}
+	cut := time.Date(1997, 9, 30, 0, 0, 0, 0, time.UTC)
+	for _, r := range read(tb, "testdata/cdnow_sample.csv.gz") {
+		at, err := time.Parse(time.DateOnly, r[2])
+		if err != nil {
+			tb.Fatal(err)
+		}
+		value, err := strconv.ParseFloat(r[4], 64)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		h, day := histories[r[1]], at.Sub(cut).Hours()/24
+		if n := len(h); n > 0 && h[n-1].day == day {
+			h[n-1].value += value
+		} else {
+			if n == 0 {
+				order = append(order, r[1])
+			}
+			h = append(h, purchase{day, value})
+		}
+		histories[r[1]] = h
+	}
+	for _, id := range order {
+		h, c, after, total := histories[id], Customer{}, 0.0, 0.0
+		for i, p := range h {
+			switch {
+			case p.day > 0:
+				after++
+			case i > 0:
+				c.X, c.TX = c.X+1, (p.day-h[0].day)/7
+				total += p.value
+			}
+		}
+		c.T = -h[0].day / 7
+		customers, later = append(customers, c), append(later, after)
+		if c.X > 0 && total > 0 {
+			spends = append(spends, Spend{X: c.X, Mean: total / c.X})
+		}
+	}
+	return customers, spends, later
+}
+
+// read returns a gzipped CSV file's rows after its header.
+func read(tb testing.TB, path string) [][]string {
+	tb.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	rows, err := csv.NewReader(z).ReadAll()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return rows[1:]
 }

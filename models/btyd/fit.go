@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"sort"
+	"strings"
 
 	"gonum.org/v1/gonum/mat"
 	"gonum.org/v1/gonum/optimize"
@@ -189,7 +190,11 @@ func maximise(value func(p, g []float64) float64, names []string, start, unit []
 		}
 	}
 	if degenerate {
-		return fit, fmt.Errorf("%w: parameters %v", ErrDegenerate, fit.Parameters)
+		said := make([]string, len(names))
+		for i, name := range names {
+			said[i] = fmt.Sprintf("%s %.4g", name, fit.Parameters[name])
+		}
+		return fit, fmt.Errorf("%w: the search ended at %s", ErrDegenerate, strings.Join(said, ", "))
 	}
 	return fit, nil
 }

@@ -2,6 +2,7 @@ package btyd
 
 import (
 	"errors"
+	"fmt"
 	"math"
 
 	"gonum.org/v1/gonum/mathext"
@@ -85,7 +86,7 @@ func FitGammaGamma(spends []Spend) (GammaGamma, Fit, error) {
 	fit, err := maximise(value, []string{"p", "q", "v"}, []float64{1, 2, 1}, []float64{1, 1, scale}, total, runaway)
 	m := GammaGamma{fit.Parameters["p"], fit.Parameters["q"], fit.Parameters["v"]}
 	if err == nil && m.Q <= 1 {
-		err = ErrDegenerate
+		err = fmt.Errorf("%w: q %.4g, and a mean spend needs q > 1", ErrDegenerate, m.Q)
 	}
 	return m, fit, err
 }
