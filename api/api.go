@@ -83,6 +83,7 @@ type Server struct {
 	sorted   ordered
 	specs    documents
 	stages   counted
+	hot      hotCounts
 	jobs     jobs
 }
 

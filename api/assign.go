@@ -328,26 +328,32 @@ func (s *Server) assign(c *gin.Context) {
 		return
 	}
 	defer a.free()
-	if err := a.readOne(c.Request); err != nil {
-		s.fail(c, err)
-		return
+	err := a.read(c.Request)
+	if err == nil {
+		err = a.question(a.body)
 	}
-	if err := a.appendAnswer(); err != nil {
+	if err == nil {
+		err = a.appendAnswer()
+	}
+	if err != nil {
 		s.fail(c, err)
 		return
 	}
 	send(c, http.StatusOK, a.out)
 }
 
-// readOne reads an AssignRequest.
-func (a *ask) readOne(r *http.Request) (err error) {
-	if a.body, err = readAll(r, a.body); err != nil {
-		return err
-	}
-	if p := valid(a.body); p != nil {
+// read reads the body of a request.
+func (a *ask) read(r *http.Request) (err error) {
+	a.body, err = readAll(r, a.body)
+	return err
+}
+
+// question reads an AssignRequest; what it keeps points into the body.
+func (a *ask) question(body []byte) error {
+	if p := valid(body); p != nil {
 		return p
 	}
-	sc := scanner{b: a.body}
+	sc := scanner{b: body}
 	if sc.peek() != '{' {
 		return problem(http.StatusBadRequest, "the body is not a JSON object")
 	}

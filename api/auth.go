@@ -118,6 +118,11 @@ func secretOf(h http.Header) string {
 	if sent := h["Authorization"]; len(sent) > 0 { // net/http has the names in their canonical form
 		got = sent[0]
 	}
+	return secretFrom(got, h.Get("X-API-Key"))
+}
+
+// secretFrom is secretOf by the values of Authorization and X-API-Key.
+func secretFrom(got, key string) string {
 	switch {
 	case len(got) > 7 && strings.EqualFold(got[:7], "Bearer "):
 		return strings.TrimSpace(got[7:])
@@ -134,7 +139,7 @@ func secretOf(h http.Header) string {
 	case got != "":
 		return got
 	}
-	return h.Get("X-API-Key")
+	return key
 }
 
 const sessionCookie = "perennial_session"

@@ -79,7 +79,7 @@ func ofrepFail(s *Server, c *gin.Context, err error) {
 
 // ofrep registers OpenFeature's doors.
 func (s *Server) ofrep() {
-	const root = "/ofrep/v1/evaluate/flags"
+	const root = ofrepPath
 	s.handle(http.MethodPost, root+"/:key", doorway{who: apps, hot: true, cors: true, fail: ofrepFail}, s.ofrepOne)
 	s.handle(http.MethodPost, root, doorway{who: browser, hot: true, knows: true, cors: true, fail: ofrepFail}, s.ofrepAll)
 	s.preflight(root, root+"/:key")
@@ -134,6 +134,15 @@ func (s *Server) ofrepAll(c *gin.Context) {
 	if a.unchanged(c, "ofrep", a.asked) {
 		return
 	}
+	if err := a.appendFlags(); err != nil {
+		ofrepFail(s, c, err)
+		return
+	}
+	send(c, http.StatusOK, a.out)
+}
+
+// appendFlags evaluates every started experiment.
+func (a *ask) appendFlags() error {
 	a.out = append(a.out, `{"flags":[`...)
 	for i, key := range a.p.keys {
 		if i > 0 {
@@ -141,13 +150,12 @@ func (s *Server) ofrepAll(c *gin.Context) {
 		}
 		x, err := a.answer(key)
 		if err != nil {
-			ofrepFail(s, c, err)
-			return
+			return err
 		}
 		a.appendFlag(&x)
 	}
 	a.out = append(a.out, "]}"...)
-	send(c, http.StatusOK, a.out)
+	return nil
 }
 
 // unchanged sets the ETag of the question and answers 304 when the client has it.
@@ -166,18 +174,23 @@ func (a *ask) unchanged(c *gin.Context, surface string, question []byte) bool {
 var noCache = []string{"no-cache"}
 
 // readContext reads an OFREPRequest and sets the unit.
-func (a *ask) readContext(r *http.Request) (err error) {
-	if a.body, err = readAll(r, a.body); err != nil {
+func (a *ask) readContext(r *http.Request) error {
+	if err := a.read(r); err != nil {
 		return err
 	}
-	if len(a.body) == 0 {
+	return a.ofrepQuestion(a.body)
+}
+
+// ofrepQuestion is readContext of a body that is read; what it keeps points into it.
+func (a *ask) ofrepQuestion(body []byte) error {
+	if len(body) == 0 {
 		return &contextFault{"PARSE_ERROR", "the body is empty"}
 	}
-	if p := valid(a.body); p != nil {
+	if p := valid(body); p != nil {
 		return &contextFault{"PARSE_ERROR", p.Detail}
 	}
 	missing := &contextFault{"TARGETING_KEY_MISSING", "context.targetingKey is missing or empty: it is the unit that is asked about"}
-	sc := scanner{b: a.body}
+	sc := scanner{b: body}
 	if sc.peek() != '{' {
 		return &contextFault{"PARSE_ERROR", "the body is not a JSON object"}
 	}

@@ -154,7 +154,7 @@ func (s *Server) route() {
 	s.describe()
 
 	app := doorway{who: apps, hot: true}
-	s.handle(http.MethodPost, "/v1/assignments", app, s.assign)
+	s.handle(http.MethodPost, assignPath, app, s.assign)
 	s.handle(http.MethodPost, "/v1/assignments/batch", app, s.assignBatch)
 	s.document(apps, "assignment", "POST", "/v1/assignments", "assign", "What does this unit get?", "One evaluation is an assignment and, unless expose is false, an exposure.", 200, AssignRequest{}, AssignAnswer{})
 	s.document(apps, "assignment", "POST", "/v1/assignments/batch", "assign-batch", "What do these units get?", "Up to 1,000 units; no exposures unless asked for.", 200, BatchRequest{}, BatchAnswer{})
@@ -176,6 +176,7 @@ func (s *Server) route() {
 	s.manage()
 	s.operations()
 	s.pages()
+	s.hot = hotCounts{s.count.route(http.MethodPost, assignPath), s.count.route(http.MethodPost, ofrepPath+"/:key"), s.count.route(http.MethodPost, ofrepPath)}
 }
 
 // etagOf writes a revision as an ETag; revisionOf reads If-Match: 0 when nothing is asked, -1 when it can match nothing.

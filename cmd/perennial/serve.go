@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"perennial/api"
+	"perennial/api/front"
 	"perennial/api/web"
 	"perennial/features/lake"
 )
@@ -24,6 +25,8 @@ const (
 	journalWait  = 60 * time.Second        // for a batch that seals without a server
 	pollChanges  = 200 * time.Millisecond  // definitions and keys
 	pollScores   = time.Second             // published score runs
+	readHead     = 10 * time.Second        // the head of a request
+	idle         = 2 * time.Minute         // between two requests of a connection
 	finishWithin = 3500 * time.Millisecond // open requests, after SIGTERM
 	sealWithin   = 5 * time.Second         // the last seal; the journal keeps what it does not reach
 )
@@ -75,10 +78,11 @@ func (c serveCmd) Run(ctx context.Context, a *App) (err error) {
 	if err != nil {
 		return err
 	}
-	h := &http.Server{Handler: server.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+	h := &http.Server{Handler: server.Handler(), ReadHeaderTimeout: readHead, ReadTimeout: 2 * time.Minute, IdleTimeout: idle,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.Log.Handler(), slog.LevelWarn)}
+	hot := front.Listen(listener, server, a.Log, readHead, idle)
 	served := make(chan error, 1)
-	go func() { served <- h.Serve(listener) }()
+	go func() { served <- h.Serve(hot) }()
 	a.Log.Info("listening", "addr", listener.Addr().String(), "data", a.Data, "version", version)
 
 	background, stopBackground := context.WithCancel(ctx)
@@ -100,14 +104,14 @@ func (c serveCmd) Run(ctx context.Context, a *App) (err error) {
 			}
 		}
 	}
-	return errors.Join(err, finish(a, h, l))
+	return errors.Join(err, finish(a, h, hot, l))
 }
 
 // finish stops accepting, lets open requests end and seals what fits.
-func finish(a *App, h *http.Server, l *lake.Lake) error {
+func finish(a *App, h *http.Server, hot *front.Listener, l *lake.Lake) error {
 	ctx, cancel := context.WithTimeout(context.Background(), finishWithin)
 	defer cancel()
-	if err := h.Shutdown(ctx); err != nil {
+	if err := errors.Join(h.Shutdown(ctx), hot.Wait(ctx)); err != nil {
 		a.Log.Warn("requests were cut off", "error", err)
 		h.Close()
 	}
