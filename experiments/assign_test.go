@@ -45,7 +45,11 @@ func compile(t testing.TB, source experiments.Source) *experiments.Snapshot {
 
 func snapshot(t testing.TB, list ...experiments.Experiment) *experiments.Snapshot {
 	t.Helper()
-	return compile(t, experiments.Source{Experiments: list})
+	source := experiments.Source{}
+	for i := range list {
+		source.Experiments = append(source.Experiments, &list[i])
+	}
+	return compile(t, source)
 }
 
 // attributes is a unit's values; floats are numbers, bools booleans, texts texts.
@@ -144,10 +148,10 @@ func TestAssignOrder(t *testing.T) {
 		}, reason: "targeting", payload: "show-a"},
 		{name: "no bucket", change: func(d *experiments.Definition) { half := 0.001; d.Coverage = &half }, reason: "not_enrolled", payload: "show-a"},
 		{name: "an offer that is over closes every arm", change: func(d *experiments.Definition) { d.Variants[0].Offer = "o" }, source: func(s *experiments.Source) {
-			s.Offers = []experiments.Offer{{Key: "o", Kind: "gift", EndsAt: &past}}
+			s.Offers = []*experiments.Offer{{Key: "o", Kind: "gift", EndsAt: &past}}
 		}, reason: "offer_exhausted", payload: "show-a"},
 		{name: "an offer that is used up", change: func(d *experiments.Definition) { d.Variants[1].Offer = "o" }, source: func(s *experiments.Source) {
-			s.Offers = []experiments.Offer{{Key: "o", Kind: "gift"}}
+			s.Offers = []*experiments.Offer{{Key: "o", Kind: "gift"}}
 		}, unit: func(u *experiments.Unit) { u.OfferOut = func(o string) bool { return o == "o" } }, reason: "offer_exhausted", payload: "show-a"},
 		{name: "no unit", unit: func(u *experiments.Unit) { u.ID = "" }, reason: "not_enrolled", payload: "show-a"},
 		{name: "a rule replaces the payload", change: func(d *experiments.Definition) {
@@ -164,7 +168,7 @@ func TestAssignOrder(t *testing.T) {
 			if c.state != nil {
 				c.state(&e)
 			}
-			source := experiments.Source{Experiments: []experiments.Experiment{e}}
+			source := experiments.Source{Experiments: []*experiments.Experiment{&e}}
 			if c.source != nil {
 				c.source(&source)
 			}
@@ -228,7 +232,7 @@ func TestPrerequisite(t *testing.T) {
 	}
 	circle := parent
 	circle.Prerequisite = &experiments.Prerequisite{Experiment: "child", Variants: []string{"b"}}
-	if _, err := experiments.Compile(experiments.Source{Experiments: []experiments.Experiment{circle, child}}); err == nil {
+	if _, err := experiments.Compile(experiments.Source{Experiments: []*experiments.Experiment{&circle, &child}}); err == nil {
 		t.Error("a circle of prerequisites compiles")
 	}
 }
@@ -278,8 +282,8 @@ func TestNeedsServer(t *testing.T) {
 		{"an offer", func(d *experiments.Definition) { d.Variants[1].Offer = "free" }, false},
 		{"an offer with a quota", func(d *experiments.Definition) { d.Variants[1].Offer = "few" }, true},
 	} {
-		s := compile(t, experiments.Source{Experiments: []experiments.Experiment{running(t, "e", c.change)}, ServerAttributes: []string{"favourite_category"},
-			Offers: []experiments.Offer{{Key: "free", Kind: "gift"}, {Key: "few", Kind: "gift", Quota: &quota}}})
+		s := compile(t, experiments.Source{Experiments: []*experiments.Experiment{new(running(t, "e", c.change))}, ServerAttributes: []string{"favourite_category"},
+			Offers: []*experiments.Offer{{Key: "free", Kind: "gift"}, {Key: "few", Kind: "gift", Quota: &quota}}})
 		if got := s.NeedsServer("e"); got != c.want {
 			t.Errorf("%s: NeedsServer = %v, want %v", c.name, got, c.want)
 		}

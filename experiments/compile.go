@@ -3,6 +3,7 @@ package experiments
 import (
 	"fmt"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -10,20 +11,21 @@ import (
 
 // Snapshot is every definition, compiled and immutable: share it behind an atomic pointer.
 type Snapshot struct {
-	version  int64
-	keys     []string
-	byKey    map[string]*compiled
-	layers   map[string]*Layer
-	holdouts []Holdout
+	version    int64
+	keys       []string
+	byKey      map[string]*compiled
+	layers     map[string]*Layer
+	holdouts   []Holdout
+	attributes []string
 }
 
-// Source is what Compile needs.
+// Source is what Compile needs. Experiments and offers become part of the snapshot and must not be modified afterwards.
 type Source struct {
 	Version     int64
-	Experiments []Experiment
+	Experiments []*Experiment
 	Layers      []Layer
 	Holdouts    []Holdout
-	Offers      []Offer
+	Offers      []*Offer
 	// ServerAttributes are names that only the server may give, beside those that IsServerAttribute knows: the columns of the newest
 	// feature snapshot.
 	ServerAttributes []string
@@ -31,7 +33,8 @@ type Source struct {
 
 // compiled is an experiment ready to answer.
 type compiled struct {
-	experiment         *Experiment
+	source             *Experiment // as it stands in Source
+	experiment         *Experiment // with the eligibility of its offers
 	key                string
 	status             Status
 	startAt, endAt     time.Time
@@ -44,7 +47,8 @@ type compiled struct {
 	parentVariants     map[string]bool
 	sticky             bool
 	stickyFrom         int64
-	needsServer        bool
+	asksServer         bool // by itself
+	needsServer        bool // or by a prerequisite
 	targeting          Matcher
 	hash               prefix
 	ranges             []armRange // by start
@@ -126,13 +130,20 @@ func (e *compiled) armOf(variant string) (int, bool) {
 }
 
 // Compile checks and compiles definitions. Definitions that the store accepted always compile.
-func Compile(source Source) (*Snapshot, error) {
+func Compile(source Source) (*Snapshot, error) { return Recompile(nil, source) }
+
+// Recompile is Compile that takes from an earlier snapshot what has not changed: experiments that are the same object, with offers that are. A server that
+// answers while it takes in one change of five hundred experiments then compiles one. before may be nil.
+func Recompile(before *Snapshot, source Source) (*Snapshot, error) {
 	s := &Snapshot{version: source.Version, byKey: make(map[string]*compiled, len(source.Experiments)),
-		layers: make(map[string]*Layer, len(source.Layers)), holdouts: slices.Clone(source.Holdouts)}
+		layers: make(map[string]*Layer, len(source.Layers)), holdouts: slices.Clone(source.Holdouts), attributes: source.ServerAttributes}
+	if before != nil && !slices.Equal(before.attributes, s.attributes) {
+		before = nil
+	}
 	server := serverAttributes(source.ServerAttributes)
 	offers := make(map[string]*Offer, len(source.Offers))
-	for i := range source.Offers {
-		offers[source.Offers[i].Key] = &source.Offers[i]
+	for _, o := range source.Offers {
+		offers[o.Key] = o
 	}
 	for i := range source.Layers {
 		s.layers[source.Layers[i].Key] = &source.Layers[i]
@@ -149,15 +160,18 @@ func Compile(source Source) (*Snapshot, error) {
 			g.ranges = append(g.ranges, HoldoutRange{r.Start, r.End})
 		}
 	}
-	for i := range source.Experiments {
-		e := &source.Experiments[i]
+	for _, e := range source.Experiments {
 		if _, twice := s.byKey[e.Key]; twice {
 			return nil, fmt.Errorf("compile: experiment %s stands twice", e.Key)
 		}
-		e = withEligibility(e, offers)
-		c, err := compileExperiment(e, offers, server)
-		if err != nil {
-			return nil, fmt.Errorf("compile: experiment %s: %w", e.Key, err)
+		c := before.unchanged(e, offers)
+		if c == nil {
+			var err error
+			if c, err = compileExperiment(withEligibility(e, offers), offers, server); err != nil {
+				return nil, fmt.Errorf("compile: experiment %s: %w", e.Key, err)
+			}
+			c.source = e
+			runtime.Gosched() // requests come first
 		}
 		if c.layer = layerOf[e.Key]; c.layer != nil {
 			slices.SortFunc(c.layer.ranges, func(a, b HoldoutRange) int { return a.Start - b.Start })
@@ -178,6 +192,21 @@ func Compile(source Source) (*Snapshot, error) {
 		}
 	}
 	return s, s.link()
+}
+
+// unchanged returns a copy of the compiled experiment without what it has from others, or nil when it has to be compiled.
+func (s *Snapshot) unchanged(e *Experiment, offers map[string]*Offer) *compiled {
+	if s == nil || s.byKey[e.Key] == nil || s.byKey[e.Key].source != e {
+		return nil
+	}
+	c := *s.byKey[e.Key]
+	for _, o := range c.offers {
+		if offers[o.Key] != o {
+			return nil
+		}
+	}
+	c.layer, c.holdouts, c.parent, c.parentVariants, c.needsServer = nil, nil, nil, nil, c.asksServer
+	return &c
 }
 
 // link resolves prerequisites: it refuses circles, and what a parent needs its children need too.
@@ -263,7 +292,8 @@ func compileExperiment(e *Experiment, offers map[string]*Offer, server func(stri
 	if e.Sticky != nil {
 		c.sticky = *e.Sticky
 	}
-	c.needsServer = scored || c.sticky || rules || quota || c.killSwitch != "" || c.upstream != "" || c.explore != nil
+	c.asksServer = scored || c.sticky || rules || quota || c.killSwitch != "" || c.upstream != "" || c.explore != nil
+	c.needsServer = c.asksServer
 	return c, nil
 }
 

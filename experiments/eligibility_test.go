@@ -11,7 +11,7 @@ func TestEligibilityIsTargeting(t *testing.T) {
 	}
 	e.Status, e.StartedAt = Running, &day0
 	o := Offer{Key: "first-10", Kind: "first_order", Eligibility: []Constraint{{Attribute: "orders_all", Operator: "NUM_LT", Values: []string{"1"}}}}
-	s, err := Compile(Source{Experiments: []Experiment{*e}, Offers: []Offer{o}})
+	s, err := Compile(Source{Experiments: []*Experiment{e}, Offers: []*Offer{&o}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,7 +19,7 @@ func TestEligibilityIsTargeting(t *testing.T) {
 	if !ok || len(got.Targeting) != 1 || len(e.Targeting) != 0 || !got.UsesScores() {
 		t.Errorf("targeting %+v, want the offer's condition and the stored definition untouched", got.Targeting)
 	}
-	plain, err := Compile(Source{Experiments: []Experiment{*e}, Offers: []Offer{{Key: "first-10", Kind: "first_order"}}})
+	plain, err := Compile(Source{Experiments: []*Experiment{e}, Offers: []*Offer{{Key: "first-10", Kind: "first_order"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -213,9 +213,9 @@ func TestSnapshotLaws(t *testing.T) {
 	layer.Allocation, _ = experiments.TakeFree(nil, "first", 40_000)
 	layer.Allocation, _ = experiments.TakeFree(layer.Allocation, "second", 60_000)
 	source := experiments.Source{Layers: []experiments.Layer{layer}, Holdouts: []experiments.Holdout{{Key: "global", Salt: "out", Allocation: experiments.HoldoutShare(0.1)}},
-		Experiments: []experiments.Experiment{running(t, "free"), running(t, "first"), running(t, "second")}}
+		Experiments: []*experiments.Experiment{new(running(t, "free")), new(running(t, "first")), new(running(t, "second"))}}
 	before := compile(t, source)
-	source.Experiments = append(source.Experiments, running(t, "later"))
+	source.Experiments = append(source.Experiments, new(running(t, "later")))
 	after := compile(t, source)
 	n, held := map[string]int{}, 0
 	for _, id := range ids("uuid", 20_000) {

@@ -240,7 +240,7 @@ func FuzzDecodeDefinition(f *testing.F) {
 		}
 		// What is accepted compiles, answers, and survives being written and read.
 		e.Status = experiments.Running
-		s, err := experiments.Compile(experiments.Source{Experiments: []experiments.Experiment{*e}})
+		s, err := experiments.Compile(experiments.Source{Experiments: []*experiments.Experiment{e}})
 		if err != nil {
 			if e.Prerequisite != nil || slices.ContainsFunc(e.Variants, func(v experiments.Variant) bool { return v.Offer != "" }) {
 				return // others are missing

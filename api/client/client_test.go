@@ -189,14 +189,14 @@ func until(t *testing.T, what string, ok func() bool) {
 func source(t *testing.T) experiments.Source {
 	half := 0.5
 	return experiments.Source{
-		Experiments: []experiments.Experiment{
-			experiment(t, "plain", func(d *experiments.Definition) { d.Coverage, d.Forced = &half, map[string]string{"qa": "c"} }),
-			experiment(t, "targeted", func(d *experiments.Definition) {
+		Experiments: []*experiments.Experiment{
+			new(experiment(t, "plain", func(d *experiments.Definition) { d.Coverage, d.Forced = &half, map[string]string{"qa": "c"} })),
+			new(experiment(t, "targeted", func(d *experiments.Definition) {
 				d.Targeting = []experiments.Constraint{{Attribute: "age", Operator: "NUM_GTE", Values: []string{"18"}}, {Attribute: "vip", Operator: "IN", Values: []string{"true"}}, {Attribute: "mail", Operator: "REGEX", Values: []string{"@"}}}
-			}),
-			experiment(t, "scored", func(d *experiments.Definition) {
+			})),
+			new(experiment(t, "scored", func(d *experiments.Definition) {
 				d.Targeting = []experiments.Constraint{{Attribute: "stage", Operator: "IN", Values: []string{"prospect"}}}
-			}),
+			})),
 		},
 		Holdouts: []experiments.Holdout{{Key: "global", Salt: "g", Allocation: experiments.HoldoutShare(0.2)}},
 	}
@@ -281,7 +281,7 @@ func TestExposures(t *testing.T) {
 }
 
 func TestFullQueueDropsAndCounts(t *testing.T) {
-	s := newServer(t, experiments.Source{Experiments: []experiments.Experiment{experiment(t, "e", nil)}})
+	s := newServer(t, experiments.Source{Experiments: []*experiments.Experiment{new(experiment(t, "e", nil))}})
 	c := start(t, s, client.Options{Queue: 10})
 	ready(t, c)
 	s.refuse.Store(http.StatusServiceUnavailable)

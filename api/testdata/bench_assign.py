@@ -188,7 +188,7 @@ def main():
         try:
             servers, admin = start(a.binary, a.peer, folder)
             servers["perennial"].admin = admin
-            table(servers, a.rounds, a.seconds, folder)
+            a.rounds and table(servers, a.rounds, a.seconds, folder)
             swaps(servers["perennial"], 4 * a.seconds, folder)
         finally:
             for s in servers.values():

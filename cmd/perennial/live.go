@@ -90,7 +90,7 @@ func (v *live) reload(ctx context.Context) error {
 	if p := v.profiles.Load(); p != nil {
 		source.ServerAttributes = p.Columns()
 	}
-	snapshot, err := experiments.Compile(source)
+	snapshot, err := experiments.Recompile(v.snapshot.Load(), source)
 	if err != nil {
 		return fmt.Errorf("definitions: %w", err)
 	}

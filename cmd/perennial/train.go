@@ -324,8 +324,7 @@ func (a *App) controls(ctx context.Context) (map[string]controlArm, error) {
 		if err != nil {
 			return err
 		}
-		for i := range source.Experiments {
-			e := &source.Experiments[i]
+		for _, e := range source.Experiments {
 			var all, own float64
 			for _, v := range e.Variants {
 				all += v.Weight

@@ -11,17 +11,52 @@ import (
 	"perennial/experiments/sqlstore"
 )
 
-// BenchmarkSnapshotLoad500 reads 500 experiments from SQLite and compiles them, as a server does at its start and after each change: bar 50 ms.
+// BenchmarkSnapshotLoad500 reads 500 experiments from SQLite and compiles them, as a server does at its start: bar 50 ms.
 func BenchmarkSnapshotLoad500(b *testing.B) {
-	ctx := b.Context()
-	db, err := sqlstore.OpenSQLite(filepath.Join(b.TempDir(), "control.db"))
-	if err != nil {
-		b.Fatal(err)
+	open := storeOf500(b)
+	benchmarkLoad(b, func(int) (*experiments.Snapshot, error) {
+		store := open()
+		defer store.Close()
+		source, err := store.Source(b.Context())
+		if err != nil {
+			return nil, err
+		}
+		return experiments.Compile(source)
+	})
+}
+
+// BenchmarkSnapshotChange500 is what a server does after a change of one experiment of 500.
+func BenchmarkSnapshotChange500(b *testing.B) {
+	store := storeOf500(b)()
+	defer store.Close()
+	var now *experiments.Snapshot
+	benchmarkLoad(b, func(i int) (*experiments.Snapshot, error) {
+		if _, err := store.Change(b.Context(), "experiment-7", "patch", fmt.Appendf(nil, `{"name":"take %d"}`, i), 0, "bench"); err != nil {
+			return nil, err
+		}
+		source, err := store.Source(b.Context())
+		if err == nil {
+			now, err = experiments.Recompile(now, source)
+		}
+		return now, err
+	})
+}
+
+// storeOf500 fills a database with 500 experiments and returns what opens it.
+func storeOf500(b *testing.B) (open func() *sqlstore.Store) {
+	ctx, path := b.Context(), filepath.Join(b.TempDir(), "control.db")
+	open = func() *sqlstore.Store {
+		db, err := sqlstore.OpenSQLite(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		store, err := sqlstore.New(ctx, db, time.Now)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return store
 	}
-	store, err := sqlstore.New(ctx, db, time.Now)
-	if err != nil {
-		b.Fatal(err)
-	}
+	store := open()
 	defer store.Close()
 	for i := range 500 {
 		if _, err := store.Create(ctx, experiments.Definition{Key: fmt.Sprintf("experiment-%d", i), Control: "a",
@@ -31,17 +66,18 @@ func BenchmarkSnapshotLoad500(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	return open
+}
+
+// benchmarkLoad reports the processor time of load beside the time.
+func benchmarkLoad(b *testing.B, load func(i int) (*experiments.Snapshot, error)) {
 	b.ReportAllocs()
 	var before, after syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &before); err != nil {
 		b.Fatal(err)
 	}
-	for b.Loop() {
-		source, err := store.Source(ctx)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if s, err := experiments.Compile(source); err != nil || len(s.Keys()) != 500 {
+	for i := 0; b.Loop(); i++ {
+		if s, err := load(i); err != nil || len(s.Keys()) != 500 {
 			b.Fatalf("%v", err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -21,6 +22,32 @@ type Store struct {
 	db     *sqlx.DB
 	now    func() time.Time
 	writer sync.Mutex // one writing transaction a process
+
+	reading     sync.Mutex
+	experiments parsed[experiments.Experiment] // under reading
+	offers      parsed[experiments.Offer]      // under reading
+}
+
+// parsed are documents that Source has read, by key. A document that has not changed is the same object in the next Source.
+type parsed[T any] map[string]known[T]
+
+type known[T any] struct {
+	doc   string
+	value *T
+}
+
+// take returns the value of a document, from before when it is the same, and enters it in now.
+func (p parsed[T]) take(now parsed[T], key, doc string) (*T, error) {
+	k, ok := p[key]
+	if !ok || k.doc != doc {
+		k = known[T]{doc, new(T)}
+		if err := json.Unmarshal([]byte(doc), k.value); err != nil {
+			return nil, err
+		}
+		runtime.Gosched() // a server that answers goes on answering
+	}
+	now[key] = k
+	return k.value, nil
 }
 
 // Close closes the database.
@@ -35,7 +62,8 @@ func (s *Store) Version(ctx context.Context) (int64, error) {
 	return v, nil
 }
 
-// Source reads all definitions in one consistent read: one statement sees one moment on both engines.
+// Source reads all definitions in one consistent read: one statement sees one moment on both engines. Experiments and offers are shared between the Sources of
+// a store and must not be modified.
 func (s *Store) Source(ctx context.Context) (experiments.Source, error) {
 	var rows []struct {
 		Kind    string `db:"kind"`
@@ -50,23 +78,31 @@ func (s *Store) Source(ctx context.Context) (experiments.Source, error) {
 	if err != nil {
 		return source, fmt.Errorf("control store: definitions: %w", err)
 	}
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	tests, offers := make(parsed[experiments.Experiment], len(rows)), parsed[experiments.Offer]{}
 	for _, r := range rows {
 		switch r.Kind {
 		case "version":
 			source.Version = r.Version
 		case "experiment":
-			source.Experiments, err = appendDoc(source.Experiments, r.Doc)
+			var e *experiments.Experiment
+			e, err = s.experiments.take(tests, r.Key, r.Doc)
+			source.Experiments = append(source.Experiments, e)
 		case "layer":
 			source.Layers, err = appendDoc(source.Layers, r.Doc)
 		case "holdout":
 			source.Holdouts, err = appendDoc(source.Holdouts, r.Doc)
 		case "offer":
-			source.Offers, err = appendDoc(source.Offers, r.Doc)
+			var o *experiments.Offer
+			o, err = s.offers.take(offers, r.Key, r.Doc)
+			source.Offers = append(source.Offers, o)
 		}
 		if err != nil {
 			return experiments.Source{}, fmt.Errorf("control store: %s: %w", r.Kind, err)
 		}
 	}
+	s.experiments, s.offers = tests, offers
 	return source, nil
 }
 

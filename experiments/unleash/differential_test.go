@@ -121,7 +121,7 @@ func (s *shop) experiment(t testing.TB, i int) experiments.Experiment {
 func newShop(t testing.TB, seed uint64, n int) *shop {
 	s := &shop{rng: rand.New(rand.NewPCG(seed, 1))}
 	for i := range n {
-		s.source.Experiments = append(s.source.Experiments, s.experiment(t, i))
+		s.source.Experiments = append(s.source.Experiments, new(s.experiment(t, i)))
 	}
 	for l := range 2 {
 		layer := experiments.Layer{Key: fmt.Sprintf("l%d", l), Salt: fmt.Sprintf("layer-%d-%d", l, seed)}

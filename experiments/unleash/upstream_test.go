@@ -172,7 +172,7 @@ func TestUpstreamRefusesAddress(t *testing.T) {
 func TestUpstreamReadsOurFeatures(t *testing.T) {
 	running, stopped := experiment(t, "running"), experiment(t, "stopped")
 	stopped.Status = experiments.Stopped
-	body, _ := unleash.EncodeFeatures(compile(t, experiments.Source{Experiments: []experiments.Experiment{running, stopped}}), "4.3.1")
+	body, _ := unleash.EncodeFeatures(compile(t, experiments.Source{Experiments: []*experiments.Experiment{&running, &stopped}}), "4.3.1")
 	s := newServer(t, string(body))
 	u := watch(t, unleash.UpstreamOptions{URL: s.URL + "/api"})
 	until(t, "first answer", func() bool { return u.Flags() != nil })
