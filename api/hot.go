@@ -84,14 +84,14 @@ func (s *Server) Answer(dst []byte, r *front.Request) (answer []byte, ok bool) {
 			return dst, false
 		}
 	}
-	dst = a.appendHead(dst, status, tag, start)
+	dst = a.appendHead(dst, status, tag, s.cors != nil && route != s.hot.assign, start)
 	dst = append(dst, a.out...)
 	route.done(status, time.Since(start))
 	return dst, true
 }
 
 // appendHead writes the head of an answer: what the routes send.
-func (a *ask) appendHead(dst []byte, status int, tag string, now time.Time) []byte {
+func (a *ask) appendHead(dst []byte, status int, tag string, vary bool, now time.Time) []byte {
 	if status == http.StatusNotModified {
 		dst = append(dst, "HTTP/1.1 304 Not Modified\r\n"...)
 	} else {
@@ -102,7 +102,7 @@ func (a *ask) appendHead(dst []byte, status int, tag string, now time.Time) []by
 		dst = append(append(dst, "Cache-Control: no-cache\r\nEtag: "...), tag...)
 		dst = append(dst, "\r\n"...)
 	}
-	if a.s.cors != nil {
+	if vary {
 		dst = append(dst, "Vary: Origin\r\n"...)
 	}
 	dst = front.AppendDate(append(dst, "X-Content-Type-Options: nosniff\r\nDate: "...), now)
