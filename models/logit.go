@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 
 	"perennial/models/eval"
 )
@@ -50,7 +51,10 @@ var signs = map[string]float64{"recency_days": -1, "inactive_days": -1, "orders_
 // fitSigned fits, leaves out features whose coefficient has the wrong sign, and fits again until none has. On Online Retail this leaves
 // out recency_days and orders_30d, whose part the other windows play: temporal AUC 0.7397 instead of 0.7396.
 func fitSigned(s *stacked, name string, polarity float64, fit func(*stacked) (*linear, error)) (Model, error) {
-	s = s.only(coreFeatures)
+	s, err := s.only(coreFeatures).leftAlone()
+	if err != nil {
+		return nil, err
+	}
 	for {
 		l, err := fit(s)
 		if err != nil {
@@ -68,6 +72,43 @@ func fitSigned(s *stacked, name string, polarity float64, fit func(*stacked) (*l
 		s = s.without(wrong)
 	}
 }
+
+// leftAlone is what a linear model learns from where Labelled.Guard had to keep treated users: who was left alone, weighted by one over the
+// estimated probability of that (Rosenbaum and Rubin 1983), without the feature Contacted. A line has one effect of treatment for everybody, but
+// a coupon that makes seven of ten buy moves a risk of 0.9 further than one of 0.5; with Contacted as a term of the line the risk of those who are
+// usually treated came out 0.11 to 0.13 too low in the world of the tests, this way it is within 0.03. Trees divide on Contacted first and need no such help.
+// Where too few were left alone to learn from, the rows are returned as they are.
+func (s *stacked) leftAlone() (*stacked, error) {
+	at := slices.Index(s.names, Contacted)
+	if at < 0 || mean1(s.values[at]) == 0 {
+		return s, nil
+	}
+	contacted := s.values[at]
+	kinds := s.without(map[string]bool{Contacted: true})
+	alone := kinds.subset(s.y, func(i int) bool { return contacted[i] == 0 })
+	if len(alone.y) < leastLeftAlone || oneClass(alone.y) {
+		return s, nil
+	}
+	of := *kinds
+	of.y = contacted
+	propensity, err := fitLogistic(&of, penaltyC)
+	if err != nil {
+		return nil, fmt.Errorf("who was contacted: %w", err)
+	}
+	z := make([]float64, len(alone.y))
+	if err := propensity.predict(alone.frame(), z); err != nil {
+		return nil, err
+	}
+	w := make([]float64, len(alone.y))
+	for i := range w {
+		w[i] = alone.weight(i) * min(1/eval.Sigmoid(-z[i]), maxWeight)
+	}
+	alone.w = w
+	return alone, nil
+}
+
+// leastLeftAlone is how few users say nothing about ten coefficients.
+const leastLeftAlone = 100
 
 // without returns the rows without some columns.
 func (s *stacked) without(drop map[string]bool) *stacked {
