@@ -27,16 +27,21 @@ type People struct{ parent map[string]string }
 // NewPeople folds by the links known before an instant; the zero time takes all. The slice is not changed.
 func NewPeople(links []Link, before time.Time) *People {
 	p := &People{parent: map[string]string{}}
-	sorted := slices.Clone(links)
-	slices.SortFunc(sorted, func(a, b Link) int {
-		return cmp.Or(a.KnownAt.Compare(b.KnownAt), cmp.Compare(a.Alias, b.Alias), cmp.Compare(a.User, b.User))
-	})
-	for _, l := range sorted {
+	for _, l := range SortLinks(links) {
 		if before.IsZero() || l.KnownAt.Before(before) {
 			p.Add(l)
 		}
 	}
 	return p
+}
+
+// SortLinks returns the links in the order in which they became known.
+func SortLinks(links []Link) []Link {
+	sorted := slices.Clone(links)
+	slices.SortFunc(sorted, func(a, b Link) int {
+		return cmp.Or(a.KnownAt.Compare(b.KnownAt), cmp.Compare(a.Alias, b.Alias), cmp.Compare(a.User, b.User))
+	})
+	return sorted
 }
 
 // Add follows a link that is not older than those before; it reports whether it joined two people.

@@ -26,11 +26,12 @@ type Transitions struct {
 	Sum        []Move          `json:"sum" doc:"The moves of all days together; staying is left out"`
 }
 
-// TransitionDay is the matrix of one day: the moves from a stage sum to the users that stood in it the day before.
+// TransitionDay is the matrix of one day: the moves from a stage sum to the users that stood in it the day before, without the ids that have been linked to
+// another user since.
 type TransitionDay struct {
 	Date    string          `json:"date"`
 	Entered map[Stage]int64 `json:"entered" doc:"Users who were not known the day before, by the stage they stand in now"`
-	Moves   []Move          `json:"moves" doc:"Staying included"`
+	Moves   []Move          `json:"moves" doc:"Staying included; an id that was linked to another user is no move"`
 }
 
 // Move is how many users went from one stage to another.

@@ -50,7 +50,7 @@ func (e *Engine) Returns(ctx context.Context, snap *lake.Snapshot, p CohortPlan)
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	s, err := e.read(ctx, snap)
+	s, err := e.readPeople(ctx, snap, e.o.Shop.Midnight(p.AsOf))
 	if err != nil {
 		return nil, fmt.Errorf("cohorts: %w", err)
 	}

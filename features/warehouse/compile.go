@@ -190,14 +190,20 @@ func (q *query) text() string {
 		return w
 	}
 
-	columns := make([]string, len(q.p.tiles))
+	columns, kept := make([]string, len(q.p.tiles)), ""
 	for i, t := range q.p.tiles {
 		columns[i] = t.build(q.d) + " AS " + t.name
 		if q.tiles {
 			columns[i] = t.merge(q.d, t.name, "") + " AS " + t.name
+			kept += ", " + t.name
 		}
 	}
-	add("daily", "SELECT "+key+", "+day+" AS day"+prefixed(columns)+"\n "+rows(source)+" GROUP BY "+key+", "+day)
+	daily := "SELECT " + key + ", " + day + " AS day" + prefixed(columns) + "\n " + rows(source)
+	group := " GROUP BY " + key + ", " + day
+	if q.tiles { // nearly every day of a user is one tile, which needs no grouping
+		daily = "SELECT " + key + ", " + day + " AS day" + kept + rows(source) + " AND parts = 1\n UNION ALL " + daily + " AND parts > 1"
+	}
+	add("daily", daily+group)
 
 	for _, g := range q.p.groups {
 		firsts := ""

@@ -25,7 +25,7 @@ func (e *Engine) Economics(ctx context.Context, snap *lake.Snapshot, p Economics
 	if p.From >= p.To || p.To > p.AsOf || p.AcquiredFrom >= p.AcquiredTo || p.AcquiredTo > p.AsOf || p.HorizonDays < 1 {
 		return nil, &features.InvalidError{Field: "to", Reason: fmt.Sprintf("needs from %s < to %s ≤ as_of %s", p.From, p.To, p.AsOf)}
 	}
-	s, err := e.read(ctx, snap)
+	s, err := e.readPeople(ctx, snap, e.o.Shop.Midnight(p.AsOf))
 	if err != nil {
 		return nil, fmt.Errorf("economics: %w", err)
 	}

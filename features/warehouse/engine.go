@@ -131,11 +131,16 @@ func (s *session) done() {
 
 // read returns a session whose view `events` is the snapshot without what was erased.
 func (e *Engine) read(ctx context.Context, snap *lake.Snapshot) (*session, error) {
+	return e.readAs(ctx, snap, nil)
+}
+
+// readAs is read with the ids folded where people is not nil.
+func (e *Engine) readAs(ctx context.Context, snap *lake.Snapshot, people *features.People) (*session, error) {
 	s, err := e.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.bind(ctx, snap, nil); err != nil {
+	if err := s.bind(ctx, snap, people); err != nil {
 		s.done()
 		return nil, err
 	}
@@ -162,11 +167,11 @@ func (s *session) bind(ctx context.Context, snap *lake.Snapshot, people *feature
 	}
 	columns := "e.*"
 	if people != nil {
-		if err := s.load(ctx, "fold", foldDefs, eachAlias(map[int]*features.People{everKnown: people})); err != nil {
+		if err := s.load(ctx, "fold", foldDefs, eachAlias(people)); err != nil {
 			return err
 		}
 		columns = foldedColumns("e", eventNames)
-		from += fmt.Sprintf(" LEFT JOIN fold f ON f.alias = e.user_id AND f.fold_cut = %d", everKnown)
+		from += " LEFT JOIN fold f ON f.alias = e.user_id"
 	}
 	_, err := s.ExecContext(ctx, "CREATE TEMP VIEW events AS SELECT "+columns+" FROM "+from+where)
 	return err

@@ -30,7 +30,7 @@ func (e *Engine) stageProgram() (*program, string, error) {
 }
 
 // StageMoves returns how every user's stage changed between consecutive cuts. Each cut sees only what was known before it, so a past day is what a
-// night of that day would have said, whatever has arrived since. The first cut has no day before it and is left out of the answer.
+// night of that day would have said, whatever has arrived since. An id that was linked to a user between two cuts is no move: she stands in it from then on. The first cut has no day before it and is left out of the answer.
 func (e *Engine) StageMoves(ctx context.Context, snap *lake.Snapshot, cuts []features.Day) (Moves, error) {
 	if len(cuts) < 2 || !slices.IsSorted(cuts) {
 		return nil, &features.InvalidError{Field: "from", Reason: "needs two days at least, in order"}
@@ -48,10 +48,14 @@ func (e *Engine) StageMoves(ctx context.Context, snap *lake.Snapshot, cuts []fea
 	if err != nil {
 		return nil, fmt.Errorf("stages: %w", err)
 	}
+	fold, err := foldCuts(ctx, s, snap.Links, e.o.Shop, cuts)
+	if err != nil {
+		return nil, fmt.Errorf("stages: %w", err)
+	}
 	passes := int(min(lake.Buckets, 1+rows*int64(len(cuts))/stageRowsPerPass))
 	moves := Moves{}
 	for pass := range passes {
-		q := &query{p: p, d: DuckDB, shop: e.o.Shop, cuts: cuts, tiles: true, where: bucketRange(pass, passes), bare: true}
+		q := &query{p: p, d: DuckDB, shop: e.o.Shop, cuts: cuts, tiles: true, where: bucketRange(pass, passes), bare: true, fold: fold}
 		text := "SELECT cut_day, previous, stage, count(*) FROM (SELECT cut_day, " + stage + " AS stage, coalesce(lag(" + stage + ") OVER (PARTITION BY user_id ORDER BY cut_day), '') AS previous FROM (" +
 			q.text() + ") q) m GROUP BY cut_day, previous, stage"
 		err := s.each(ctx, text, func(v []driver.Value) error {
@@ -90,9 +94,9 @@ func (s *session) stageTiles(ctx context.Context, p *program, before features.Da
 			counted = append(counted, t.name+" IS NOT NULL")
 		}
 	}
-	text := fmt.Sprintf(`CREATE TEMP TABLE tiles AS WITH t AS (SELECT min(user_bucket) AS user_bucket, user_id, biz_day, known_day%s FROM events
+	text := fmt.Sprintf(`CREATE TEMP TABLE tiles AS WITH t AS (SELECT min(user_bucket) AS user_bucket, user_id, biz_day, known_day, count(*) OVER (PARTITION BY user_id, biz_day) AS parts%s FROM events
  WHERE user_id <> '' AND biz_day < %[2]s AND known_day < %[2]s GROUP BY user_id, biz_day, known_day)
-SELECT * FROM t WHERE %[3]s UNION ALL SELECT min(user_bucket), user_id, min(greatest(biz_day, known_day)), min(greatest(biz_day, known_day))%[4]s FROM t GROUP BY user_id`,
+SELECT * FROM t WHERE %[3]s UNION ALL SELECT min(user_bucket), user_id, min(greatest(biz_day, known_day)), min(greatest(biz_day, known_day)), 1%[4]s FROM t GROUP BY user_id`,
 		built, dayLiteral(before), strings.Join(counted, " OR "), zero)
 	if _, err := s.ExecContext(ctx, text); err != nil {
 		return 0, err

@@ -180,3 +180,69 @@ func TestMeasureFoldsPeople(t *testing.T) {
 		t.Error("links that became known after the day of the results are used")
 	}
 }
+
+// The life of the customers counts people: what stages, cohorts and business numbers say of rows with several ids a person is what they say of rows folded by
+// hand, by the links known before each cut.
+func TestLifecycleFoldsPeople(t *testing.T) {
+	plain := slices.DeleteFunc(synth.History(shanghai, 53, 60), func(e features.Event) bool { return e.BizDay >= day("2024-08-01") })
+	events, links := disguise(plain, shanghai, func(_ string, i int) features.Day { return day("2024-02-20") + features.Day(i*3) })
+	cuts := []features.Day{day("2024-03-01"), day("2024-03-21"), day("2024-04-05"), day("2024-05-20"), day("2024-06-01")}
+	asOf := cuts[len(cuts)-1]
+	cohorts := warehouse.CohortPlan{AsOf: asOf, From: day("2024-01-01"), To: asOf, UnitDays: 30, Born: "any", Activity: "order"}
+	economics := warehouse.EconomicsPlan{AsOf: asOf, From: day("2024-01-01"), To: asOf, AcquiredFrom: day("2024-01-01"), AcquiredTo: day("2024-05-01"), HorizonDays: 30, RepeatDays: []int{30, 60}, ReturnDays: 30}
+	e, snap := world(t, shanghai, events)
+	alone := *snap
+	snap.Links = links
+
+	stocks := func(m warehouse.Moves, cut features.Day) map[features.Stage]int64 {
+		n := map[features.Stage]int64{}
+		for move, users := range m[cut] {
+			n[move[1]] += users
+		}
+		return n
+	}
+	moves, err := e.StageMoves(t.Context(), snap, cuts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlinked, err := e.StageMoves(t.Context(), &alone, cuts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	different := false
+	for i, cut := range cuts[1:] {
+		hand, handSnap := world(t, shanghai, folded(events, links, shanghai.Midnight(cut)))
+		want, err := hand.StageMoves(t.Context(), handSnap, []features.Day{cuts[i], cut})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g, w := stocks(moves, cut), stocks(want, cut); !reflect.DeepEqual(g, w) {
+			t.Errorf("at %s stages hold %v people, want %v", cut, g, w)
+		}
+		different = different || !reflect.DeepEqual(stocks(moves, cut), stocks(unlinked, cut))
+	}
+	if !different {
+		t.Error("stages are the same without links: the test folds nothing")
+	}
+
+	hand, handSnap := world(t, shanghai, folded(events, links, shanghai.Midnight(asOf)))
+	for name, ask := range map[string]func(*warehouse.Engine, *lake.Snapshot) (any, error){
+		"cohorts":          func(e *warehouse.Engine, s *lake.Snapshot) (any, error) { return e.Returns(t.Context(), s, cohorts) },
+		"business numbers": func(e *warehouse.Engine, s *lake.Snapshot) (any, error) { return e.Economics(t.Context(), s, economics) },
+	} {
+		got, err := ask(e, snap)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := ask(hand, handSnap)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s of people: %+v\nwant %+v", name, got, want)
+		}
+		if without, err := ask(e, &alone); err != nil || reflect.DeepEqual(got, without) {
+			t.Errorf("%s are the same without links (%v): the test folds nothing", name, err)
+		}
+	}
+}

@@ -56,7 +56,7 @@ func (t *Tiles) Version() string {
 // layout identifies the columns of the tiles.
 func (p *program) layout() string {
 	h := sha256.New()
-	fmt.Fprintln(h, "perennial.tiles/1")
+	fmt.Fprintln(h, "perennial.tiles/2")
 	for _, t := range p.tiles {
 		fmt.Fprintln(h, t.name, t.base, t.cond, t.field)
 	}
@@ -186,12 +186,12 @@ func (e *Engine) buildMonth(ctx context.Context, snap *lake.Snapshot, dir, previ
 		names += ", " + c.name
 	}
 	// A day's events lie in the segments of that day, so there is nothing to filter. Rows are sorted by bucket first: a night reads ranges of buckets.
-	query := tileQuery + keep(tiles, "user_bucket, user_id, biz_day, known_day"+names)
-	if rows.Tiles, err = s.copyTo(ctx, query+" ORDER BY user_bucket, user_id, biz_day, known_day", filepath.Join(dir, tiles)); err != nil {
+	query := tileQuery + keep(tiles, "user_bucket, user_id, biz_day, known_day, parts"+names)
+	if rows.Tiles, err = s.copyGroups(ctx, query+" ORDER BY user_bucket, user_id, biz_day, known_day", filepath.Join(dir, tiles)); err != nil {
 		return err
 	}
 	query = valueQuery + keep(values, "user_bucket, user_id, biz_day, known_day, slot, value, n")
-	if rows.Values, err = s.copyTo(ctx, query+" ORDER BY user_bucket, user_id, biz_day, known_day, slot, value", filepath.Join(dir, values)); err != nil {
+	if rows.Values, err = s.copyGroups(ctx, query+" ORDER BY user_bucket, user_id, biz_day, known_day, slot, value", filepath.Join(dir, values)); err != nil {
 		return err
 	}
 	t.Months[month] = rows
@@ -216,7 +216,7 @@ func (e *Engine) dirtyTiles(ctx context.Context, snap *lake.Snapshot, month stri
 
 // tileColumns are the columns of the tiles.
 func (p *program) tileColumns() string {
-	columns := "user_bucket INTEGER, user_id VARCHAR, biz_day DATE, known_day DATE"
+	columns := "user_bucket INTEGER, user_id VARCHAR, biz_day DATE, known_day DATE, parts BIGINT"
 	for _, t := range p.tiles {
 		columns += ", " + t.name + " BIGINT"
 	}
@@ -226,13 +226,13 @@ func (p *program) tileColumns() string {
 // valueColumns are the columns of the counted values.
 const valueColumns = "user_bucket INTEGER, user_id VARCHAR, biz_day DATE, known_day DATE, slot INTEGER, value VARCHAR, n BIGINT"
 
-// tileQuery reduces events to tiles; extra is a further column.
+// tileQuery reduces events to tiles; parts is how many tiles a user's day has, and extra is a further column.
 func (p *program) tileQuery(d Dialect, extra string) string {
 	columns := ""
 	for _, c := range p.tiles {
 		columns += ", " + c.build(d) + " AS " + c.name
 	}
-	return "SELECT min(user_bucket) AS user_bucket, user_id, biz_day, known_day" + columns + extra + " FROM events WHERE user_id <> '' GROUP BY user_id, biz_day, known_day"
+	return "SELECT min(user_bucket) AS user_bucket, user_id, biz_day, known_day, count(*) OVER (PARTITION BY user_id, biz_day) AS parts" + columns + extra + " FROM events WHERE user_id <> '' GROUP BY user_id, biz_day, known_day"
 }
 
 // valueQuery counts the values of text columns by user and day; extra is a further column.
@@ -250,7 +250,16 @@ func (p *program) valueQuery(d Dialect, extra string) string {
 
 // copyTo writes the rows of a query into a Parquet file of the data directory and syncs it.
 func (s *session) copyTo(ctx context.Context, query, path string) (int64, error) {
-	result, err := s.ExecContext(ctx, "COPY ("+query+") TO "+quoteText(path)+" (FORMAT parquet, COMPRESSION zstd)")
+	return s.copyAs(ctx, query, path, "FORMAT parquet, COMPRESSION zstd")
+}
+
+// copyGroups is copyTo in small row groups, of which a reader of a range of buckets opens few.
+func (s *session) copyGroups(ctx context.Context, query, path string) (int64, error) {
+	return s.copyAs(ctx, query, path, "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 16384")
+}
+
+func (s *session) copyAs(ctx context.Context, query, path, options string) (int64, error) {
+	result, err := s.ExecContext(ctx, "COPY ("+query+") TO "+quoteText(path)+" ("+options+")")
 	if err != nil {
 		return 0, err
 	}

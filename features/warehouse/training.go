@@ -129,7 +129,7 @@ func (e *Engine) labelled(d Dialect, w *LabelWindow, where string, fold bool) st
 	person, join := "f.user_id", ""
 	switch {
 	case fold:
-		person, join, where = "coalesce(p.root, f.user_id)", fmt.Sprintf(" LEFT JOIN fold p ON p.alias = f.user_id AND p.fold_cut = %d", everKnown), ""
+		person, join, where = "coalesce(p.root, f.user_id)", " LEFT JOIN fold p ON p.alias = f.user_id AND "+foldAt("p", fmt.Sprint(everKnown)), ""
 	case where != "":
 		where = " AND " + where
 	}

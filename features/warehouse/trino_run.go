@@ -98,7 +98,7 @@ func (r *remote) bind(ctx context.Context, snap *lake.Snapshot, people *features
 	}
 	columns, join := "*", ""
 	if people != nil {
-		table, err := r.upload(ctx, "fold", foldDefs, eachAlias(map[int]*features.People{everKnown: people}))
+		table, err := r.upload(ctx, "fold", foldDefs, eachAlias(people))
 		if err != nil {
 			return err
 		}

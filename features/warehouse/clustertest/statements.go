@@ -136,7 +136,7 @@ func relations(name, text, events string) string {
 		"want AS (SELECT user_id, min(ingest_seq) AS position FROM events WHERE user_id <> '' GROUP BY user_id)",
 		"frozen AS (SELECT user_id, CASE WHEN min(user_bucket) < 30 THEN 'new' ELSE 'loyal' END AS stage, count(*) AS churn_decile, count(*) AS ltv_decile, CAST(count(*) AS DOUBLE) / 77 AS churn_risk FROM events GROUP BY user_id)"}
 	if strings.Contains(text, " fold ") {
-		with = append(with, "fold AS (SELECT c.fold_cut, e.user_id AS alias, 'u0001' AS root, 5 AS root_bucket FROM (SELECT DISTINCT user_id FROM events WHERE user_bucket < 10) e CROSS JOIN (VALUES (-1), (20593), (20563)) AS c(fold_cut))")
+		with = append(with, "fold AS (SELECT c.from_cut, c.to_cut, e.user_id AS alias, 'u0001' AS root, 5 AS root_bucket FROM (SELECT DISTINCT user_id FROM events WHERE user_bucket < 10) e CROSS JOIN (VALUES (-1, 0), (20563, 20593), (20593, 2147483647)) AS c(from_cut, to_cut))")
 	}
 	if strings.Contains(text, "outcome") && !slices.Contains([]string{"training outcomes", "experiment: outcome"}, name) {
 		with = append(with, "outcome AS (SELECT * FROM "+outcome+")")
