@@ -227,8 +227,10 @@ func TestLifecycleFoldsPeople(t *testing.T) {
 
 	hand, handSnap := world(t, shanghai, folded(events, links, shanghai.Midnight(asOf)))
 	for name, ask := range map[string]func(*warehouse.Engine, *lake.Snapshot) (any, error){
-		"cohorts":          func(e *warehouse.Engine, s *lake.Snapshot) (any, error) { return e.Returns(t.Context(), s, cohorts) },
-		"business numbers": func(e *warehouse.Engine, s *lake.Snapshot) (any, error) { return e.Economics(t.Context(), s, economics) },
+		"cohorts": func(e *warehouse.Engine, s *lake.Snapshot) (any, error) { return e.Returns(t.Context(), s, cohorts) },
+		"business numbers": func(e *warehouse.Engine, s *lake.Snapshot) (any, error) {
+			return e.Economics(t.Context(), s, economics)
+		},
 	} {
 		got, err := ask(e, snap)
 		if err != nil {
