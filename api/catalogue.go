@@ -2,8 +2,10 @@ package api
 
 import (
 	"context"
+	"fmt"
 
 	"perennial/experiments"
+	"perennial/experiments/sqlstore"
 )
 
 // manageCatalogue registers layers, holdouts, offers and metrics: lists, and creation or replacement by key.
@@ -20,45 +22,73 @@ func (s *Server) manageCatalogue() {
 	type metricList struct {
 		Metrics []experiments.MetricDef `json:"metrics"`
 	}
-	const tag = "catalogue"
-	manageOp(s, readers, tag, "GET", "/v1/layers", "list-layers", "Every layer", func(ctx context.Context, _ *none) (*body[layerList], error) {
+	manageOp(s, readers, catalogueTag, "GET", "/v1/layers", "list-layers", "Every layer", func(ctx context.Context, _ *none) (*body[layerList], error) {
 		list, err := s.o.Store.Layers(ctx)
 		return &body[layerList]{layerList{orEmpty(list)}}, err
 	})
-	manageOp(s, writers, tag, "POST", "/v1/layers", "put-layer", "Create or replace a layer", func(ctx context.Context, in *struct{ Body experiments.Layer }) (*body[*experiments.Layer], error) {
-		out, err := s.o.Store.PutLayer(ctx, in.Body, callerOf(ctx).By())
-		return stored(ctx, s, out, err)
-	}, created)
-	manageOp(s, readers, tag, "GET", "/v1/holdouts", "list-holdouts", "Every holdout", func(ctx context.Context, _ *none) (*body[holdoutList], error) {
+	catalogued(s, "layer", s.o.Store.Layers, s.o.Store.PutLayer, func(l *experiments.Layer) string { return l.Key })
+	manageOp(s, readers, catalogueTag, "GET", "/v1/holdouts", "list-holdouts", "Every holdout", func(ctx context.Context, _ *none) (*body[holdoutList], error) {
 		list, err := s.o.Store.Holdouts(ctx)
 		return &body[holdoutList]{holdoutList{orEmpty(list)}}, err
 	})
-	manageOp(s, writers, tag, "POST", "/v1/holdouts", "put-holdout", "Create or replace a holdout", func(ctx context.Context, in *struct{ Body experiments.Holdout }) (*body[*experiments.Holdout], error) {
-		out, err := s.o.Store.PutHoldout(ctx, in.Body, callerOf(ctx).By())
-		return stored(ctx, s, out, err)
-	}, created)
-	manageOp(s, readers, tag, "GET", "/v1/offers", "list-offers", "The promotions of the catalogue", func(ctx context.Context, _ *none) (*body[offerList], error) {
+	catalogued(s, "holdout", s.o.Store.Holdouts, s.o.Store.PutHoldout, func(h *experiments.Holdout) string { return h.Key })
+	manageOp(s, readers, catalogueTag, "GET", "/v1/offers", "list-offers", "The promotions of the catalogue", func(ctx context.Context, _ *none) (*body[offerList], error) {
 		list, err := s.o.Store.Offers(ctx)
 		return &body[offerList]{offerList{orEmpty(list)}}, err
 	})
-	manageOp(s, writers, tag, "POST", "/v1/offers", "put-offer", "Create or replace an offer", func(ctx context.Context, in *struct{ Body experiments.Offer }) (*body[*experiments.Offer], error) {
-		out, err := s.o.Store.PutOffer(ctx, in.Body, callerOf(ctx).By())
-		return stored(ctx, s, out, err)
-	}, created)
+	catalogued(s, "offer", s.o.Store.Offers, s.o.Store.PutOffer, func(o *experiments.Offer) string { return o.Key })
 	s.manageOffers()
-	manageOp(s, readers, tag, "GET", "/v1/metrics", "list-metrics", "Built-in and own metrics", func(ctx context.Context, _ *none) (*body[metricList], error) {
+	manageOp(s, readers, catalogueTag, "GET", "/v1/metrics", "list-metrics", "Built-in and own metrics", func(ctx context.Context, _ *none) (*body[metricList], error) {
 		list, err := s.o.Store.MetricDefs(ctx)
 		return &body[metricList]{metricList{orEmpty(list)}}, err
 	})
-	manageOp(s, writers, tag, "POST", "/v1/metrics", "put-metric", "Create or replace a metric", func(ctx context.Context, in *struct{ Body experiments.MetricDef }) (*body[*experiments.MetricDef], error) {
-		out, err := s.o.Store.PutMetric(ctx, in.Body, callerOf(ctx).By())
-		return stored(ctx, s, out, err)
-	}, created)
+	catalogued(s, "metric", s.o.Store.MetricDefs, s.o.Store.PutMetric, func(m *experiments.MetricDef) string { return m.Key })
 }
 
-func stored[T any](ctx context.Context, s *Server, out T, err error) (*body[T], error) {
-	if err != nil {
-		return nil, err
+const catalogueTag = "catalogue"
+
+// object is one object of the catalogue with its ETag.
+type object[T any] struct {
+	ETag string `header:"ETag" doc:"Of what is stored: send it in If-Match"`
+	Body *T
+}
+
+// catalogued registers the reading of one object of a kind and its creation or replacement.
+func catalogued[T any](s *Server, kind string, list func(context.Context) ([]T, error), put func(context.Context, T, string) (*T, error), key func(*T) string) {
+	answer := func(v *T, err error) (*object[T], error) {
+		if err != nil {
+			return nil, err
+		}
+		tag, err := sqlstore.TagOf(v)
+		return &object[T]{tag, v}, err
 	}
-	return &body[T]{out}, s.reload(ctx)
+	manageOp(s, writers, catalogueTag, "POST", "/v1/"+kind+"s", "put-"+kind, "Create or replace "+article(kind), func(ctx context.Context, in *struct {
+		IfMatch string `header:"If-Match" doc:"ETag of what was read; 412 when it has changed since"`
+		Body    T
+	}) (*object[T], error) {
+		v, err := put(sqlstore.IfMatch(ctx, in.IfMatch), in.Body, callerOf(ctx).By())
+		if err == nil {
+			err = s.reload(ctx)
+		}
+		return answer(v, err)
+	}, created)
+	manageOp(s, readers, catalogueTag, "GET", "/v1/"+kind+"s/{key}", "get-"+kind, "One "+kind, func(ctx context.Context, in *ByKey) (*object[T], error) {
+		all, err := list(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for i := range all {
+			if key(&all[i]) == in.Key {
+				return answer(&all[i], nil)
+			}
+		}
+		return nil, fmt.Errorf("%s %s: %w", kind, in.Key, experiments.ErrNotFound)
+	})
+}
+
+func article(kind string) string {
+	if kind == "offer" {
+		return "an offer"
+	}
+	return "a " + kind
 }

@@ -221,3 +221,33 @@ func TestPatchKeepsSpelling(t *testing.T) {
 		}
 	}
 }
+
+// TestCatalogueIfMatch: an object of the catalogue is replaced only while it is what was read.
+func TestCatalogueIfMatch(t *testing.T) {
+	s := newShop(t)
+	for path, docs := range map[string][2]string{
+		"/v1/layers":   {`{"key":"x"}`, `{"key":"x","allocation":[]}`},
+		"/v1/holdouts": {`{"key":"x","share":0.1}`, `{"key":"x","share":0.2}`},
+		"/v1/offers":   {`{"key":"x","kind":"gift","unit_cost":5,"rules":{"zh":"规则","en":"Rules"}}`, `{"key":"x","kind":"gift","unit_cost":6,"rules":{"zh":"规则","en":"Rules"}}`},
+		"/v1/metrics":  {`{"key":"x","kind":"proportion","event":"Order Completed"}`, `{"key":"x","kind":"proportion","event":"Product Added"}`},
+	} {
+		if a := s.do("marketer", "POST", path, docs[0], "If-Match", "*"); a.status != 412 {
+			t.Errorf("%s: If-Match: * of an object that is not there = %d %s, want 412", path, a.status, a.body)
+		}
+		first := s.do("marketer", "POST", path, docs[0])
+		read := s.do("marketer", "GET", path+"/x", "")
+		tag := read.header.Get("ETag")
+		if first.status != 201 || read.status != 200 || tag == "" || tag != first.header.Get("ETag") || read.body != first.body {
+			t.Fatalf("%s: created %d %s %s, read %d %s %s", path, first.status, first.header.Get("ETag"), first.body, read.status, tag, read.body)
+		}
+		if a := s.do("marketer", "POST", path, docs[1], "If-Match", `"other"`); a.status != 412 {
+			t.Errorf("%s: a stale write = %d %s, want 412", path, a.status, a.body)
+		}
+		if a := s.do("marketer", "POST", path, docs[1], "If-Match", tag); a.status != 201 {
+			t.Errorf("%s: a fresh write = %d %s", path, a.status, a.body)
+		}
+		if a := s.do("marketer", "GET", path+"/none", ""); a.status != 404 {
+			t.Errorf("%s/none = %d, want 404", path, a.status)
+		}
+	}
+}

@@ -3,11 +3,46 @@ package sqlstore
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 
 	"perennial/experiments"
 )
+
+// TagOf is the ETag of an object of the catalogue: a hash of what is stored.
+func TagOf(v any) (string, error) {
+	raw, err := experiments.Marshal(v)
+	sum := sha256.Sum256(raw)
+	return `"` + hex.EncodeToString(sum[:8]) + `"`, err
+}
+
+type ifMatch struct{}
+
+// IfMatch returns a context under which a Put of the catalogue errs with experiments.ErrStale unless what is stored has the ETag ("*": unless there is
+// something). An empty tag asks for nothing.
+func IfMatch(ctx context.Context, tag string) context.Context {
+	if tag = strings.TrimSpace(tag); tag == "" {
+		return ctx
+	}
+	return context.WithValue(ctx, ifMatch{}, tag)
+}
+
+// old reads what is stored under a key, and errs with experiments.ErrStale when it is not what IfMatch asks for.
+func (t *tx) old(v any, kind, key string) (exists bool, err error) {
+	exists, err = t.doc(v, `SELECT doc FROM objects WHERE kind = ? AND key = ?`, kind, key)
+	want, asked := t.ctx.Value(ifMatch{}).(string)
+	if err != nil || !asked || exists && want == "*" {
+		return exists, err
+	}
+	tag, err := TagOf(v)
+	if err == nil && (!exists || tag != want) {
+		err = fmt.Errorf("%s %s is not what was read: %w", kind, key, experiments.ErrStale)
+	}
+	return exists, err
+}
 
 // PutLayer creates a layer or replaces its explicit ranges. Experiments that joined by share keep their buckets unless the new ranges name them; ranges that
 // would take such buckets away are refused. Its salt is fixed once an experiment is in it.
@@ -17,7 +52,7 @@ func (s *Store) PutLayer(ctx context.Context, l experiments.Layer, by string) (*
 	}
 	err := s.write(ctx, true, func(t *tx) error {
 		var old experiments.Layer
-		exists, err := t.doc(&old, `SELECT doc FROM objects WHERE kind = 'layer' AND key = ?`, l.Key)
+		exists, err := t.old(&old, "layer", l.Key)
 		if err != nil {
 			return err
 		}
@@ -127,7 +162,7 @@ func (s *Store) PutHoldout(ctx context.Context, h experiments.Holdout, by string
 	}
 	err := s.write(ctx, true, func(t *tx) error {
 		var old experiments.Holdout
-		exists, err := t.doc(&old, `SELECT doc FROM objects WHERE kind = 'holdout' AND key = ?`, h.Key)
+		exists, err := t.old(&old, "holdout", h.Key)
 		if err != nil {
 			return err
 		}
@@ -164,7 +199,7 @@ func (s *Store) PutOffer(ctx context.Context, o experiments.Offer, by string) (*
 	}
 	err := s.write(ctx, true, func(t *tx) error {
 		var old experiments.Offer
-		exists, err := t.doc(&old, `SELECT doc FROM objects WHERE kind = 'offer' AND key = ?`, o.Key)
+		exists, err := t.old(&old, "offer", o.Key)
 		if err != nil {
 			return err
 		}
@@ -231,7 +266,7 @@ func (s *Store) PutMetric(ctx context.Context, m experiments.MetricDef, by strin
 	}
 	err := s.write(ctx, true, func(t *tx) error {
 		var old experiments.MetricDef
-		if _, err := t.doc(&old, `SELECT doc FROM objects WHERE kind = 'metric' AND key = ?`, m.Key); err != nil {
+		if _, err := t.old(&old, "metric", m.Key); err != nil {
 			return err
 		}
 		m.Revision = old.Revision
