@@ -290,7 +290,7 @@ func link(from, to string) error {
 }
 
 // tileRowsPerPass bounds the memory of a build from tiles: so many tiles are merged at a time, by ranges of user buckets.
-const tileRowsPerPass = 2_000_000
+const tileRowsPerPass = 2_500_000
 
 // passesFor is in how many ranges of buckets tiles are merged for so many cuts.
 func (t *Tiles) passesFor(cuts int) int {
