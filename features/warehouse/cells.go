@@ -20,9 +20,9 @@ func newCells(m *Metric, k int, segments, byDay bool) *cells {
 	return &cells{m, k, segments, byDay, map[[4]string]*Sum{}}
 }
 
-// add takes one row: variant, stratum, segment, day, n, then the sums.
-func (c *cells) add(v []driver.Value) error {
-	variant, stratum, segment, day := v[0].(string), v[1].(string), v[2].(string), v[3].(string)
+// add takes one row: its cell (variant, stratum, segment, day, n), the covariates' sums, and the sums of this metric and of those after it, which it returns.
+func (c *cells) add(cell, covariates, v []driver.Value) ([]driver.Value, error) {
+	variant, stratum, segment, day := cell[0].(string), cell[1].(string), cell[2].(string), cell[3].(string)
 	keys := [][4]string{{variant, stratum, "", ""}}
 	if c.byDay {
 		keys = append(keys, [4]string{variant, stratum, "", day})
@@ -33,41 +33,26 @@ func (c *cells) add(v []driver.Value) error {
 			keys[len(keys)-1][2] = "unknown"
 		}
 	}
+	width := 2 + c.k
+	if c.metric.Kind == "ratio" {
+		width = 2*width + 1
+	}
+	if len(v) < width {
+		return nil, fmt.Errorf("metric %s: %d sums, want %d", c.metric.Key, len(v), width)
+	}
 	for _, key := range keys {
 		s := c.sums[key]
 		if s == nil {
 			s = &Sum{Metric: c.metric.Key, Variant: key[0], Stratum: key[1], Segment: key[2], Day: key[3]}
 			c.sums[key] = s
 		}
-		if err := c.accumulate(s, v[4:]); err != nil {
-			return err
-		}
+		s.N += cell[4].(int64)
+		c.accumulate(s, covariates, v[:width])
 	}
-	return nil
+	return v[width:], nil
 }
 
-func (c *cells) accumulate(s *Sum, v []driver.Value) error {
-	s.N += v[0].(int64)
-	next := 1
-	take := func(into **big.Int) {
-		if *into == nil {
-			*into = new(big.Int)
-		}
-		switch x := v[next].(type) {
-		case *big.Int:
-			(*into).Add(*into, x)
-		case int64:
-			(*into).Add(*into, big.NewInt(x))
-		}
-		next++
-	}
-	take(&s.X)
-	take(&s.XX)
-	if c.metric.Kind == "ratio" {
-		take(&s.D)
-		take(&s.DD)
-		take(&s.XD)
-	}
+func (c *cells) accumulate(s *Sum, covariates, v []driver.Value) {
 	if s.C == nil && c.k > 0 {
 		s.C, s.XC, s.CC = make([]*big.Int, c.k), make([]*big.Int, c.k), make([]*big.Int, c.k*(c.k+1)/2)
 		if c.metric.Kind == "ratio" {
@@ -76,20 +61,37 @@ func (c *cells) accumulate(s *Sum, v []driver.Value) error {
 	}
 	at := 0
 	for a := range c.k {
-		take(&s.C[a])
-		take(&s.XC[a])
-		if s.DC != nil {
-			take(&s.DC[a])
-		}
+		more(&s.C[a], covariates[a+at])
 		for range c.k - a {
-			take(&s.CC[at])
+			more(&s.CC[at], covariates[a+1+at])
 			at++
 		}
 	}
-	if next != len(v) {
-		return fmt.Errorf("metric %s: %d sums, want %d", c.metric.Key, len(v), next)
+	for _, of := range []struct {
+		x, xx **big.Int
+		xc    []*big.Int
+	}{{&s.X, &s.XX, s.XC}, {&s.D, &s.DD, s.DC}} {
+		if len(v) < 2 {
+			break
+		}
+		more(of.x, v[0])
+		more(of.xx, v[1])
+		for a := range c.k {
+			more(&of.xc[a], v[2+a])
+		}
+		v = v[2+c.k:]
 	}
-	return nil
+	if len(v) == 1 {
+		more(&s.XD, v[0])
+	}
+}
+
+// more adds an integer of a row to a sum.
+func more(into **big.Int, v driver.Value) {
+	if *into == nil {
+		*into = new(big.Int)
+	}
+	(*into).Add(*into, whole(v))
 }
 
 // list returns the sums in a fixed order. Those of a day are cumulative: a day without a newly matured unit of an arm repeats the arm's

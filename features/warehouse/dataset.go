@@ -32,15 +32,20 @@ func (e *Engine) Units(ctx context.Context, snap *lake.Snapshot, p MetricPlan, r
 		return fmt.Errorf("units of %s: %w", p.Experiment, err)
 	}
 	defer r.done()
-	s := measuring{r}
-	if err := s.units(ctx, &p); err != nil {
+	s := newMeasuring(r, &p)
+	if p.Frozen != "" {
+		if err := s.attach(ctx, "frozen", p.Frozen); err != nil {
+			return fmt.Errorf("units of %s: %w", p.Experiment, err)
+		}
+	}
+	if err := s.units(ctx); err != nil {
 		return fmt.Errorf("units of %s: %w", p.Experiment, err)
 	}
-	var m Measured
-	if err := e.outcome(ctx, s, &p, &m); err != nil {
+	if err := e.unitOutcomes(s)(ctx); err != nil {
 		return fmt.Errorf("units of %s: %w", p.Experiment, err)
 	}
-	columns := []string{"unit", "variant", "stratum", "segment", "t0"}
+	m := s.m
+	columns := []string{"u.unit", "o.variant", "o.stratum", "o.segment", "o.t0"}
 	for i := range p.Metrics {
 		columns = append(columns, fmt.Sprintf("m%d", i))
 	}
@@ -49,7 +54,7 @@ func (e *Engine) Units(ctx context.Context, snap *lake.Snapshot, p MetricPlan, r
 	}
 	u := UnitRow{Mature: make([]bool, len(p.Metrics)), Metrics: make([]int64, len(p.Metrics)), Covariates: make([]int64, len(m.Covariates))}
 	asOf := p.AsOf.UnixMicro()
-	return s.rows(ctx, "SELECT "+strings.Join(columns, ", ")+" FROM outcome", "unit", func(v []driver.Value) error {
+	return s.rows(ctx, "SELECT "+strings.Join(columns, ", ")+" FROM outcome o JOIN unit u ON u.id = o.id", "unit", func(v []driver.Value) error {
 		u.Unit, u.Variant, u.Stratum, u.Segment = v[0].(string), v[1].(string), v[2].(string), v[3].(string)
 		t0 := v[4].(int64)
 		u.At = time.UnixMicro(t0).UTC()

@@ -21,6 +21,8 @@ type Dialect struct {
 	property string // the text of a key of a JSON text, which is quoted
 	gather   string // aggregate: the list of a column
 	soonest  string // the least element of a list that is not below a bound, or null
+	row      string // what numbers the rows of a kept relation, or its key
+	total    string // exact sum of a 64-bit column
 	digest   string // an unsigned 64-bit half of the MD5 of a text, as a wide integer
 }
 
@@ -37,6 +39,8 @@ var (
 		date:     "(DATE '1970-01-01' + CAST(%s AS INTEGER))",
 		property: "json_extract_string(%s, '$.%s')",
 		gather:   "list(%s)",
+		row:      "rowid",
+		total:    "sum(%s)",
 		soonest:  "list_min(list_filter(%s, lambda x: x >= %s))",
 		digest:   "CAST(md5_number_lower(%s) AS HUGEINT)",
 	}
@@ -52,6 +56,8 @@ var (
 		date:     "date_add('day', %s, DATE '1970-01-01')",
 		property: "json_extract_scalar(%s, '$.%s')",
 		gather:   "array_agg(%s)",
+		row:      "unit",
+		total:    "sum(CAST(%s AS DECIMAL(38, 0)))",
 		soonest:  "array_min(filter(%s, x -> x >= %s))",
 		digest: "(CAST(from_big_endian_64(reverse(substr(md5(to_utf8(%[1]s)), 9, 8))) AS DECIMAL(38, 0)) + " +
 			"CASE WHEN from_big_endian_64(reverse(substr(md5(to_utf8(%[1]s)), 9, 8))) < 0 THEN DECIMAL '18446744073709551616' ELSE DECIMAL '0' END)",

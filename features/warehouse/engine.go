@@ -100,9 +100,11 @@ func (e *Engine) Close() error {
 // session is one connection with the snapshot's events as the temporary view `events`.
 type session struct {
 	*sql.Conn
-	e    *Engine
-	sql  []string // the statements that were run, for the reader
-	ends []func() // what is to be cleaned up after it
+	e             *Engine
+	sql           []string // the statements that were run, for the reader
+	shown         int      // how many of them a pass over a range shows
+	folded, plain string   // the rows of a snapshot whose ids are folded, and all others; "" where none are
+	ends          []func() // what is to be cleaned up after it
 }
 
 // eventColumns is the schema of a segment (see the lake): what an empty snapshot answers.
@@ -171,7 +173,10 @@ func (s *session) bind(ctx context.Context, snap *lake.Snapshot, people *feature
 			return err
 		}
 		columns = foldedColumns("e", eventNames)
-		from += " LEFT JOIN fold f ON f.alias = e.user_id"
+		const on = " fold f ON f.alias = e.user_id"
+		s.folded = "SELECT " + columns + " FROM " + from + " JOIN" + on + where
+		s.plain = "SELECT e." + strings.Join(eventNames, ", e.") + " FROM " + from + " ANTI JOIN" + on + where
+		from += " LEFT JOIN" + on
 	}
 	_, err := s.ExecContext(ctx, "CREATE TEMP VIEW events AS SELECT "+columns+" FROM "+from+where)
 	return err

@@ -69,10 +69,10 @@ func (p *MetricPlan) redeemed(own bool) string {
 }
 
 // soundness counts what makes a judgement doubtful, and what redeemers brought.
-func (s measuring) soundness(ctx context.Context, p *MetricPlan, m *Measured) error {
-	h := &m.Health
+func (s *measuring) soundness(ctx context.Context) error {
+	p, h := s.p, &s.m.Health
 	err := s.each(ctx, "SELECT count(*) AS strays FROM met WHERE NOT known", func(v []driver.Value) error {
-		h.Stray = v[0].(int64)
+		h.Stray += v[0].(int64)
 		return nil
 	})
 	if err != nil {
@@ -82,14 +82,15 @@ func (s measuring) soundness(ctx context.Context, p *MetricPlan, m *Measured) er
 		query := "SELECT variant, count(*) AS stale, count(*) FILTER (WHERE day > " + s.dialect().plus("scored", ancientAfterDays) + ") AS ancient FROM unit WHERE scored IS NOT NULL AND day > " +
 			s.dialect().plus("scored", staleAfterDays) + " GROUP BY variant ORDER BY variant"
 		err := s.each(ctx, query, func(v []driver.Value) error {
-			h.Stale[v[0].(string)], h.Ancient[v[0].(string)] = v[1].(int64), v[2].(int64)
+			h.Stale[v[0].(string)] += v[1].(int64)
+			h.Ancient[v[0].(string)] += v[2].(int64)
 			return nil
 		})
 		if err != nil {
 			return err
 		}
 	}
-	query := fmt.Sprintf(`SELECT variant, count(*) FILTER (WHERE acts = 0) AS silent, count(*) FILTER (WHERE leaked) AS leaked, CAST(sum(estimated) AS BIGINT) AS estimated, CAST(sum(orders) AS BIGINT) AS orders,
+	query := fmt.Sprintf(`SELECT variant, count(*) FILTER (WHERE silent) AS silent, count(*) FILTER (WHERE leaked) AS leaked, CAST(sum(estimated) AS BIGINT) AS estimated, CAST(sum(orders) AS BIGINT) AS orders,
  count(*) FILTER (WHERE redeemed) AS units, CAST(coalesce(sum(revenue) FILTER (WHERE redeemed), 0) AS BIGINT) AS revenue, CAST(coalesce(sum(margin) FILTER (WHERE redeemed), 0) AS BIGINT) AS margin,
  CAST(coalesce(sum(discount) FILTER (WHERE redeemed), 0) AS BIGINT) AS discount, CAST(coalesce(sum(contact) FILTER (WHERE redeemed), 0) AS BIGINT) AS contact,
  CAST(coalesce(sum(margin - refund_margin - commission - contact) FILTER (WHERE redeemed), 0) AS BIGINT) AS profit
@@ -97,22 +98,25 @@ func (s measuring) soundness(ctx context.Context, p *MetricPlan, m *Measured) er
 	names := []string{"units", "revenue", "margin", "discount", "contact", "profit"}
 	return s.each(ctx, query, func(v []driver.Value) error {
 		variant := v[0].(string)
-		h.Silent[variant], h.Leaked[variant], h.Estimated[variant], h.Orders[variant] = v[1].(int64), v[2].(int64), v[3].(int64), v[4].(int64)
+		for i, counts := range []map[string]int64{h.Silent, h.Leaked, h.Estimated, h.Orders} {
+			counts[variant] += v[1+i].(int64)
+		}
 		if p.Coupons[variant] == "" {
 			return nil
 		}
-		split := map[string]int64{}
-		for i, name := range names {
-			split[name] = v[5+i].(int64)
+		if h.Redeemed[variant] == nil {
+			h.Redeemed[variant] = map[string]int64{}
 		}
-		h.Redeemed[variant] = split
+		for i, name := range names {
+			h.Redeemed[variant][name] += v[5+i].(int64)
+		}
 		return nil
 	})
 }
 
 // dimensions counts the exposed units by the frozen scores' dimensions.
-func (s measuring) dimensions(ctx context.Context, p *MetricPlan, m *Measured) error {
-	if p.Frozen == "" {
+func (s *measuring) dimensions(ctx context.Context) error {
+	if s.p.Frozen == "" {
 		return nil
 	}
 	const query = `SELECT stage, churn, ltv, stratum, variant, count(*) AS units FROM (SELECT coalesce(CAST(f.stage AS VARCHAR), 'unknown') AS stage,
@@ -121,7 +125,7 @@ func (s measuring) dimensions(ctx context.Context, p *MetricPlan, m *Measured) e
 	return s.each(ctx, query, func(v []driver.Value) error {
 		for i, dimension := range []string{"stage", "churn_decile", "ltv_decile"} {
 			if value, ok := v[i].(string); ok {
-				m.Health.Dimensions = append(m.Health.Dimensions, DimensionCount{Dimension: dimension, Value: value, Stratum: v[3].(string), Variant: v[4].(string), Units: v[5].(int64)})
+				s.dims[DimensionCount{Dimension: dimension, Value: value, Stratum: v[3].(string), Variant: v[4].(string)}] += v[5].(int64)
 			}
 		}
 		return nil
@@ -130,21 +134,29 @@ func (s measuring) dimensions(ctx context.Context, p *MetricPlan, m *Measured) e
 
 // interactions sums the first metric over the units that other experiments have met as well, by both variants. A unit counts with the variant of the
 // other experiment that it met first.
-func (s measuring) interactions(ctx context.Context, p *MetricPlan, m *Measured) error {
+func (s *measuring) interactions(ctx context.Context) error {
+	p := s.p
 	if len(p.Others) == 0 || len(p.Metrics) == 0 || p.Metrics[0].Kind == "quantile" || p.Metrics[0].Kind == "ratio" {
 		return nil
 	}
 	d := s.dialect()
 	query := fmt.Sprintf(`WITH seen AS (SELECT user_id, ts, event_id, %[5]s AS experiment, %[6]s AS variant
- FROM events WHERE event = 'Experiment Viewed' AND ts <= %[1]s AND available_at <= %[1]s AND %[5]s IN (%[2]s)),
+ FROM events WHERE event = 'Experiment Viewed' AND ts <= %[1]s AND available_at <= %[1]s AND %[5]s IN (%[2]s)%[8]s),
 other AS (SELECT user_id, experiment, variant, row_number() OVER (PARTITION BY user_id, experiment ORDER BY ts, event_id) AS nth FROM seen WHERE variant IS NOT NULL)
 SELECT x.experiment, x.variant, o.variant, count(*) AS n, sum(%[7]s) AS x, sum(%[7]s * o.m0) AS xx
- FROM outcome o JOIN other x ON x.user_id = o.unit AND x.nth = 1 WHERE o.t0 + %[3]s <= %[4]d GROUP BY x.experiment, x.variant, o.variant ORDER BY 1, 2, 3`,
+ FROM outcome o JOIN unit u ON u.id = o.id JOIN other x ON x.user_id = u.unit AND x.nth = 1 WHERE o.t0 + %[3]s <= %[4]d GROUP BY x.experiment, x.variant, o.variant ORDER BY 1, 2, 3`,
 		timeLiteral(p.AsOf), texts(p.Others), span(p.days(&p.Metrics[0])), p.AsOf.UnixMicro(),
-		d.text("properties", "experiment"), d.text("properties", "variant"), d.exact("o.m0"))
+		d.text("properties", "experiment"), d.text("properties", "variant"), d.exact("o.m0"), p.between("user_id"))
 	return s.each(ctx, query, func(v []driver.Value) error {
-		i := Interaction{Other: v[0].(string), OtherVariant: v[1].(string), Variant: v[2].(string), N: v[3].(int64), X: whole(v[4]), XX: whole(v[5])}
-		m.Health.Interactions = append(m.Health.Interactions, i)
+		key := [3]string{v[0].(string), v[1].(string), v[2].(string)}
+		i := s.meet[key]
+		if i == nil {
+			i = &Interaction{Other: key[0], OtherVariant: key[1], Variant: key[2]}
+			s.meet[key] = i
+		}
+		i.N += v[3].(int64)
+		more(&i.X, v[4])
+		more(&i.XX, v[5])
 		return nil
 	})
 }

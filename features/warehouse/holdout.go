@@ -46,16 +46,16 @@ func (e *Engine) MeasureHoldout(ctx context.Context, snap *lake.Snapshot, h Hold
 		return nil, fmt.Errorf("holdout %s: %w", h.Name, err)
 	}
 	defer r.done()
-	m := &Measured{TwoArm: map[string]int64{}, ExposedBy: map[string]map[string]int64{}, Waterfall: map[string]map[string]int64{}, Health: newHealth()}
-	if err := e.holdout(ctx, measuring{r}, &p, h, m); err != nil {
+	s := newMeasuring(r, &p)
+	if err := e.holdout(ctx, s, h); err != nil {
 		return nil, fmt.Errorf("holdout %s: %w", h.Name, err)
 	}
-	m.SQL = r.statements()
-	return m, nil
+	s.m.SQL = r.statements()
+	return s.m, nil
 }
 
-func (e *Engine) holdout(ctx context.Context, s measuring, p *MetricPlan, h HoldoutPlan, m *Measured) error {
-	at := timeLiteral(p.Start)
+func (e *Engine) holdout(ctx context.Context, s *measuring, h HoldoutPlan) error {
+	at := timeLiteral(s.p.Start)
 	known := fmt.Sprintf("SELECT DISTINCT user_id FROM events WHERE user_id <> '' AND ts < %s AND available_at <= %s", at, at)
 	if err := s.keep(ctx, "known", known); err != nil {
 		return err
@@ -79,19 +79,19 @@ func (e *Engine) holdout(ctx context.Context, s measuring, p *MetricPlan, h Hold
 	}); err != nil {
 		return err
 	}
-	unit := fmt.Sprintf(`SELECT k.user_id AS unit, %d AS t0, %s AS day, CASE WHEN h.user_id IS NULL THEN '%s' ELSE '%s' END AS variant, CAST('' AS VARCHAR) AS stratum, FALSE AS two
- FROM known k LEFT JOIN held h ON h.user_id = k.user_id`, p.Start.UnixMicro(), dayLiteral(h.From), Treated, HeldOut)
-	if err := s.keep(ctx, "unit", unit); err != nil {
+	unit := fmt.Sprintf(`SELECT k.user_id AS unit, %d AS t0, %s AS day, CASE WHEN h.user_id IS NULL THEN '%s' ELSE '%s' END AS variant, CAST('' AS VARCHAR) AS stratum, FALSE AS two, TRUE AS known, CAST(NULL AS DATE) AS scored
+ FROM known k LEFT JOIN held h ON h.user_id = k.user_id`, s.p.Start.UnixMicro(), dayLiteral(h.From), Treated, HeldOut)
+	if err := s.keep(ctx, "met", unit); err != nil {
 		return err
 	}
-	if err := s.exposed(ctx, m); err != nil {
+	if err := s.view(ctx, "unit", units(s.dialect())); err != nil {
 		return err
 	}
-	if err := e.outcome(ctx, s, p, m); err != nil {
-		return err
+	for _, part := range []func(context.Context) error{s.exposed, e.unitOutcomes(s), s.totals, s.sums} {
+		if err := part(ctx); err != nil {
+			return err
+		}
 	}
-	if err := s.totals(ctx, p, m); err != nil {
-		return err
-	}
-	return s.sums(ctx, p, m)
+	s.collect()
+	return nil
 }

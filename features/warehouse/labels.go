@@ -23,10 +23,12 @@ func (e *Engine) maturityDays() int {
 	return 15
 }
 
-// orderMargin is the margin of an order row in micros: as it was sent, or estimated as (value + discount) × rate − discount (CONTRACT §3).
+// orderMargin is the margin of an order row in micros: as it was sent, or estimated as (value + discount) × rate − discount (CONTRACT §3), cut towards
+// zero. The rate is in parts per million: a·r/10⁶ is (a÷10⁶)·r + (a mod 10⁶)·r÷10⁶, in 64 bits.
 func (e *Engine) orderMargin(d Dialect) string {
-	price := "((" + d.exact("coalesce(value_micros, 0)") + " + coalesce(discount_micros, 0)) * " + fmt.Sprint(e.marginPPM()) + ")"
-	return "coalesce(margin_micros, " + d.integer(d.divide(price, "1000000")+" - coalesce(discount_micros, 0)") + ")"
+	price := "(coalesce(value_micros, 0) + coalesce(discount_micros, 0))"
+	rate := fmt.Sprint(e.marginPPM())
+	return "coalesce(margin_micros, " + d.integer(d.divide(price, "1000000")+" * "+rate+" + "+d.divide("(mod("+price+", 1000000) * "+rate+")", "1000000")+" - coalesce(discount_micros, 0)") + ")"
 }
 
 // labelQuery sums the orders of a window and the refunds of those orders; `want` holds the users and their positions.

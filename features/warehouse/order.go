@@ -8,20 +8,67 @@ import (
 	"strings"
 )
 
+// keepValues keeps of the pass i of n what is asked of all units at once: the matured values of the quantile metrics and of the capped one, each with its cell.
+// One pass keeps nothing: its outcomes are still there.
+func (s *measuring) keepValues(ctx context.Context, i, n int) error {
+	r, ok := s.runner.(*session)
+	if n == 1 || !ok {
+		return nil
+	}
+	for k := range s.p.Metrics {
+		if !s.ordered(k) {
+			continue
+		}
+		name, query := fmt.Sprintf("values%d", k), s.valuesQuery(k)
+		if i == 0 {
+			if err := s.keep(ctx, name, query); err != nil {
+				return err
+			}
+		} else if _, err := r.ExecContext(ctx, "INSERT INTO "+name+" "+query); err != nil {
+			return err
+		}
+	}
+	return r.forget(ctx, i)
+}
+
+// ordered tells whether the metric k is asked for its order statistics.
+func (s *measuring) ordered(k int) bool {
+	return s.p.Metrics[k].Kind == "quantile" || s.p.Metrics[k].Key == s.p.Cap
+}
+
+// valuesQuery is the matured values of the metric k with their cells. A column that is the same for all units is not there to be stored.
+func (s *measuring) valuesQuery(k int) string {
+	stratum, part := "''", "''"
+	if s.p.Strata != nil {
+		stratum = "stratum"
+	}
+	if s.p.SegmentBy != "" {
+		part = "CASE WHEN segment = '' THEN 'unknown' ELSE segment END"
+	}
+	return fmt.Sprintf("SELECT variant, %s AS stratum, %s AS part, m%d AS value FROM outcome WHERE t0 + %s <= %d", stratum, part, k, span(s.p.days(&s.p.Metrics[k])), s.p.AsOf.UnixMicro())
+}
+
+// values is the relation of the matured values of the metric k, kept or not.
+func (s *measuring) values(k int, passes int) string {
+	if passes > 1 {
+		return fmt.Sprintf("values%d", k)
+	}
+	return "(" + s.valuesQuery(k) + ") x"
+}
+
 // quantiles reads the order statistics of the quantile metrics: first how many matured units every cell has, then the values at the ranks that
 // those sizes ask for. A rank is an integer and so is its value, so that engines agree bit for bit.
-func (s measuring) quantiles(ctx context.Context, p *MetricPlan, m *Measured) error {
-	for i := range p.Metrics {
-		x := &p.Metrics[i]
-		if x.Kind != "quantile" {
+func (s *measuring) quantiles(ctx context.Context, passes int) error {
+	for i := range s.p.Metrics {
+		if s.p.Metrics[i].Kind != "quantile" {
 			continue
 		}
 		segments := []string{"''"}
-		if p.SegmentBy != "" {
-			segments = append(segments, "CASE WHEN segment = '' THEN 'unknown' ELSE segment END")
+		if s.p.SegmentBy != "" {
+			segments = append(segments, "part")
 		}
 		for _, segment := range segments {
-			if err := s.order(ctx, p, m, i, segment); err != nil {
+			if err := s.order(ctx, i, s.values(i, passes), segment); err != nil {
 				return err
 			}
 		}
@@ -29,11 +76,10 @@ func (s measuring) quantiles(ctx context.Context, p *MetricPlan, m *Measured) er
 	return nil
 }
 
-func (s measuring) order(ctx context.Context, p *MetricPlan, m *Measured, i int, segment string) error {
-	x := &p.Metrics[i]
-	matured := fmt.Sprintf("t0 + %s <= %d", span(p.days(x)), p.AsOf.UnixMicro())
+func (s *measuring) order(ctx context.Context, i int, values, segment string) error {
+	x, m := &s.p.Metrics[i], s.m
 	var list []OrderStatistics
-	query := fmt.Sprintf("SELECT variant, stratum, %s AS part, count(*) AS n FROM outcome WHERE %s GROUP BY 1, 2, 3 ORDER BY 1, 2, 3", segment, matured)
+	query := fmt.Sprintf("SELECT variant, stratum, %s AS cell, count(*) AS n FROM %s GROUP BY 1, 2, 3 ORDER BY 1, 2, 3", segment, values)
 	err := s.each(ctx, query, func(v []driver.Value) error {
 		list = append(list, OrderStatistics{Metric: x.Key, Variant: v[0].(string), Stratum: v[1].(string), Segment: v[2].(string), N: v[3].(int64), Values: map[int64]int64{}})
 		return nil
@@ -55,10 +101,10 @@ func (s measuring) order(ctx context.Context, p *MetricPlan, m *Measured, i int,
 		m.Quantiles = append(m.Quantiles, list...)
 		return nil
 	}
-	query = fmt.Sprintf(`WITH ranked AS (SELECT variant, stratum, part, m%[1]d AS value, row_number() OVER (PARTITION BY variant, stratum, part ORDER BY m%[1]d) AS nth
- FROM (SELECT variant, stratum, %[2]s AS part, m%[1]d FROM outcome WHERE %[3]s) x)
-SELECT r.variant, r.stratum, r.part, r.nth, r.value FROM ranked r JOIN (VALUES %[4]s) AS w(variant, stratum, part, nth)
- ON r.variant = w.variant AND r.stratum = w.stratum AND r.part = w.part AND r.nth = w.nth ORDER BY 1, 2, 3, 4`, i, segment, matured, strings.Join(wanted, ", "))
+	query = fmt.Sprintf(`WITH ranked AS (SELECT variant, stratum, cell, value, row_number() OVER (PARTITION BY variant, stratum, cell ORDER BY value) AS nth
+ FROM (SELECT variant, stratum, %s AS cell, value FROM %s) y)
+SELECT r.variant, r.stratum, r.cell, r.nth, r.value FROM ranked r JOIN (VALUES %s) AS w(variant, stratum, cell, nth)
+ ON r.variant = w.variant AND r.stratum = w.stratum AND r.cell = w.cell AND r.nth = w.nth ORDER BY 1, 2, 3, 4`, segment, values, strings.Join(wanted, ", "))
 	err = s.each(ctx, query, func(v []driver.Value) error {
 		list[at[[3]string{v[0].(string), v[1].(string), v[2].(string)}]].Values[v[3].(int64)] = v[4].(int64)
 		return nil
@@ -69,31 +115,33 @@ SELECT r.variant, r.stratum, r.part, r.nth, r.value FROM ranked r JOIN (VALUES %
 
 // capped sums the metric of p.Cap once more with values beyond the pooled 0.1th and 99.9th percentile (by rank, over all variants) drawn in to
 // them, under the key KEY|capped: how much a few units matter.
-func (s measuring) capped(ctx context.Context, p *MetricPlan, m *Measured) error {
-	i := slices.IndexFunc(p.Metrics, func(x Metric) bool { return x.Key == p.Cap })
-	if p.Cap == "" || i < 0 || m.Matured == 0 {
+func (s *measuring) capped(ctx context.Context, passes int) error {
+	i := slices.IndexFunc(s.p.Metrics, func(x Metric) bool { return x.Key == s.p.Cap })
+	if s.p.Cap == "" || i < 0 || s.m.Matured == 0 {
 		return nil
 	}
-	x := &p.Metrics[i]
-	matured := fmt.Sprintf("t0 + %s <= %d", span(p.days(x)), p.AsOf.UnixMicro())
+	x, values := &s.p.Metrics[i], s.values(i, passes)
 	var n int64
-	if err := s.each(ctx, "SELECT count(*) AS n FROM outcome WHERE "+matured, func(v []driver.Value) error { n = v[0].(int64); return nil }); err != nil || n == 0 {
+	if err := s.each(ctx, "SELECT count(*) AS n FROM "+values, func(v []driver.Value) error { n = v[0].(int64); return nil }); err != nil || n == 0 {
 		return err
 	}
-	low, high := max(1, n/1000), n-n/1000
-	query := fmt.Sprintf("SELECT nth, value FROM (SELECT m%[1]d AS value, row_number() OVER (ORDER BY m%[1]d) AS nth FROM outcome WHERE %[2]s) x WHERE nth IN (%[3]d, %[4]d) ORDER BY nth", i, matured, low, high)
-	caps := map[int64]int64{}
-	if err := s.each(ctx, query, func(v []driver.Value) error { caps[v[0].(int64)] = v[1].(int64); return nil }); err != nil {
-		return err
+	caps := &s.m.Health.Caps
+	for side, of := range []struct {
+		rank             int64
+		furthest, sorted string
+	}{{max(1, n/1000), "max", "value"}, {n/1000 + 1, "min", "value DESC"}} { // the rank from below, and from above: n − n/1000 from below
+		query := fmt.Sprintf("SELECT %s(value) AS cap FROM (SELECT value FROM %s ORDER BY %s LIMIT %d) y", of.furthest, values, of.sorted, of.rank)
+		if err := s.each(ctx, query, func(v []driver.Value) error { caps[side] = v[0].(int64); return nil }); err != nil {
+			return err
+		}
 	}
-	m.Health.Caps = [2]int64{caps[low], caps[high]}
 	if x.Kind != "profit" { // nothing is below zero: zeros are no outliers
-		m.Health.Caps[0] = min(0, caps[low])
+		caps[0] = min(0, caps[0])
 	}
-	value := s.dialect().exact(fmt.Sprintf("least(greatest(m%d, %d), %d)", i, m.Health.Caps[0], m.Health.Caps[1]))
-	query = fmt.Sprintf("SELECT variant, stratum, count(*) AS n, sum(%[1]s) AS x, sum(%[1]s * %[1]s) AS xx FROM outcome WHERE %[2]s GROUP BY variant, stratum ORDER BY variant, stratum", value, matured)
+	value := s.dialect().exact(fmt.Sprintf("least(greatest(value, %d), %d)", caps[0], caps[1]))
+	query := fmt.Sprintf("SELECT variant, stratum, count(*) AS n, sum(%[1]s) AS x, sum(%[1]s * %[1]s) AS xx FROM %[2]s GROUP BY variant, stratum ORDER BY variant, stratum", value, values)
 	return s.each(ctx, query, func(v []driver.Value) error {
-		m.Sums = append(m.Sums, Sum{Metric: x.Key + "|capped", Variant: v[0].(string), Stratum: v[1].(string), N: v[2].(int64), X: whole(v[3]), XX: whole(v[4])})
+		s.m.Sums = append(s.m.Sums, Sum{Metric: x.Key + "|capped", Variant: v[0].(string), Stratum: v[1].(string), N: v[2].(int64), X: whole(v[3]), XX: whole(v[4])})
 		return nil
 	})
 }

@@ -126,7 +126,8 @@ func texts(list []string) string {
 }
 
 // unitQuery finds the first exposure of every unit: variant, stratum, time, whether a second variant was ever shown to it, and the cut of the scores
-// that it was assigned on. A unit that only met variants which the experiment does not have is kept as not known.
+// that it was assigned on. A unit that only met variants which the experiment does not have is kept as not known. Most units met one variant under one
+// revision, so whichever exposure was the first says the same; only those of the others are put in order.
 func (p *MetricPlan) unitQuery(d Dialect) string {
 	stratum := "CAST('' AS VARCHAR)"
 	if p.Strata != nil {
@@ -144,9 +145,9 @@ func (p *MetricPlan) unitQuery(d Dialect) string {
 			stratum = "concat('revision ', CAST(coalesce(revision, 0) AS VARCHAR))"
 		}
 	}
-	version, kept, scored := "", "", "CAST(NULL AS DATE)"
+	scored := "CAST(NULL AS DATE)"
 	if len(p.ScoreDays) > 0 {
-		version, kept, scored = ", "+d.text("properties", "score_version")+" AS version", ", version", "CASE version"
+		scored = "CASE " + d.text("properties", "score_version")
 		for _, v := range sortedKeys(p.ScoreDays) {
 			scored += " WHEN " + quoteText(v) + " THEN " + dayLiteral(p.ScoreDays[v])
 		}
@@ -156,21 +157,40 @@ func (p *MetricPlan) unitQuery(d Dialect) string {
 	if len(p.Forced) > 0 {
 		forced = " AND user_id NOT IN (" + texts(p.Forced) + ")"
 	}
-	return fmt.Sprintf(`WITH seen AS (SELECT user_id, ts, event_id, biz_day, %[10]s AS variant, TRY_CAST(%[11]s AS BIGINT) AS revision%[7]s
- FROM events WHERE event = 'Experiment Viewed' AND user_id <> '' AND ts >= %[1]s AND ts <= %[2]s AND available_at <= %[2]s
- AND %[12]s = %[3]s%[4]s),
-marked AS (SELECT *, coalesce(variant IN (%[5]s), FALSE) AS known FROM seen),
-ranked AS (SELECT user_id AS unit, %[13]s AS t0, biz_day AS day, variant, known, revision%[8]s,
-  row_number() OVER (PARTITION BY user_id ORDER BY CASE WHEN known THEN 0 ELSE 1 END, ts, event_id) AS nth,
+	return fmt.Sprintf(`WITH seen AS (SELECT user_id, %[7]s AS t0, event_id, biz_day AS day, variant, coalesce(variant IN (%[5]s), FALSE) AS known, %[6]s AS stratum, scored
+ FROM (SELECT user_id, ts, event_id, biz_day, %[8]s AS variant, TRY_CAST(%[9]s AS BIGINT) AS revision, %[10]s AS scored
+  FROM events WHERE event = 'Experiment Viewed' AND user_id <> '' AND ts >= %[1]s AND ts <= %[2]s AND available_at <= %[2]s
+  AND %[11]s = %[3]s%[4]s%[12]s) e),
+met AS (SELECT user_id AS unit, min(t0) AS t0, min(day) AS day, min(variant) AS variant, min(stratum) AS stratum, min(scored) AS scored, min(known) AS known,
+  count(*) = 1 OR coalesce(min(variant) = max(variant) AND count(variant) = count(*), FALSE) AND min(stratum) = max(stratum)
+   AND (count(scored) = 0 OR count(scored) = count(*) AND min(scored) = max(scored)) AS alike
+ FROM seen GROUP BY user_id),
+ranked AS (SELECT user_id AS unit, t0, day, variant, stratum, known, scored,
+  row_number() OVER (PARTITION BY user_id ORDER BY CASE WHEN known THEN 0 ELSE 1 END, t0, event_id) AS nth,
   coalesce(min(CASE WHEN known THEN variant END) OVER (PARTITION BY user_id) <> max(CASE WHEN known THEN variant END) OVER (PARTITION BY user_id), FALSE) AS two
- FROM marked)
-SELECT unit, t0, day, variant, %[6]s AS stratum, two, known, %[9]s AS scored FROM ranked WHERE nth = 1`,
-		timeLiteral(p.Start), timeLiteral(p.AsOf), quoteText(p.Experiment), forced, texts(p.Variants), stratum, version, kept, scored,
-		d.text("properties", "variant"), d.text("properties", "allocation_revision"), d.text("properties", "experiment"), d.microsOf("ts"))
+ FROM seen WHERE user_id IN (SELECT unit FROM met WHERE NOT alike))
+SELECT unit, t0, day, variant, stratum, FALSE AS two, known, scored FROM met WHERE alike
+UNION ALL SELECT unit, t0, day, variant, stratum, two, known, scored FROM ranked WHERE nth = 1`,
+		timeLiteral(p.Start), timeLiteral(p.AsOf), quoteText(p.Experiment), forced, texts(p.Variants), stratum, d.microsOf("ts"),
+		d.text("properties", "variant"), d.text("properties", "allocation_revision"), scored, d.text("properties", "experiment"), p.between("user_id"))
 }
 
-// units narrows `met` to the units that met a variant of the experiment.
-const units = "SELECT unit, t0, day, variant, stratum, two, scored FROM met WHERE known"
+// units narrows `met` to the units that met a variant of the experiment. Their ids are integers where the engine numbers rows.
+func units(d Dialect) string {
+	return "SELECT " + d.row + " AS id, unit, t0, day, variant, stratum, two, scored FROM met WHERE known"
+}
+
+// between narrows a statement to the users of the plan's range.
+func (p *MetricPlan) between(column string) string {
+	cond := ""
+	if p.from != "" {
+		cond += " AND " + column + " >= " + quoteText(p.from)
+	}
+	if p.to != "" {
+		cond += " AND " + column + " < " + quoteText(p.to)
+	}
+	return cond
+}
 
 // where is the condition on an event that a metric counts, apart from its window.
 func (m *Metric) where(event string) string {
@@ -192,19 +212,4 @@ func (m *Metric) event() string {
 		return features.OrderCompleted
 	}
 	return m.Event
-}
-
-// funnel is 1 for a unit whose events follow the steps in their order within the window, as aggregates over her events and a value over them.
-// Times of each step are gathered as lists; a step counts when some time of it is not before the earliest time that completes the steps before it.
-func (m *Metric) funnel(d Dialect, i, days int) (aggregates []string, value string) {
-	filter := func(step string) string {
-		return fmt.Sprintf(" FILTER (WHERE event = %s AND dt >= 0 AND dt < %s)", quoteText(step), span(days))
-	}
-	aggregates = append(aggregates, fmt.Sprintf("min(dt)%s AS a%d_0", filter(m.Steps[0]), i))
-	reached := fmt.Sprintf("a%d_0", i)
-	for k, step := range m.Steps[1:] {
-		aggregates = append(aggregates, fmt.Sprintf("%s%s AS a%d_%d", fmt.Sprintf(d.gather, "dt"), filter(step), i, k+1))
-		reached = fmt.Sprintf(d.soonest, fmt.Sprintf("a%d_%d", i, k+1), reached)
-	}
-	return aggregates, fmt.Sprintf("CASE WHEN %s IS NULL THEN 0 ELSE 1 END", reached)
 }

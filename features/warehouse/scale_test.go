@@ -41,7 +41,6 @@ func bigShop(t testing.TB, dir string, units int64) *lake.Snapshot {
 	if _, err := db.ExecContext(ctx, "SET temp_directory='"+filepath.Join(dir, "gen")+"'"); err != nil {
 		t.Fatal(err)
 	}
-	snap := &lake.Snapshot{}
 	const days = 28
 	for day := range days {
 		path := filepath.Join(dir, fmt.Sprintf("day-%02d.parquet", day))
@@ -58,11 +57,33 @@ SELECT printf('%%016x%%02d', u, k) AS event_id, printf('user-%%09d', u) AS user_
  NULL::BIGINT AS cost_micros, 'CNY' AS currency, CASE WHEN k = 5 THEN printf('o%%x-2', u) WHEN k >= 2 THEN printf('o%%x-%%d', u, k) END AS order_id, NULL::VARCHAR AS product_id,
  CASE k WHEN 1 THEN 'food' END AS category, 'app' AS channel, CASE WHEN k = 2 AND u %% 2 = 1 THEN 's100' END AS coupon_id, NULL::VARCHAR AS session_id,
  CASE k WHEN 0 THEN printf('{"experiment":"big","variant":"%%s","allocation_revision":1,"p_assign":0.5}', CASE u %% 2 WHEN 0 THEN 'none' ELSE 's100' END) END AS properties,
- u AS ingest_seq, 'j' AS journal_id, (hash(u) %% 64)::INTEGER AS user_bucket FROM e ORDER BY user_bucket, user_id, ts) TO '%[3]s' (FORMAT parquet, COMPRESSION zstd)`, units, day, path)
+ u AS ingest_seq, 'j' AS journal_id, (hash(u) %% 64)::INTEGER AS user_bucket FROM e ORDER BY user_id, ts, event_id) TO '%[3]s' (FORMAT parquet, COMPRESSION zstd)`, units, day, path)
 		if _, err := db.ExecContext(ctx, query); err != nil {
 			t.Fatal(err)
 		}
-		snap.Segments = append(snap.Segments, lake.Segment{Path: path})
+	}
+	return bigSnapshot(t, dir)
+}
+
+// bigSnapshot is the snapshot of a directory that bigShop wrote, nil where there is none.
+func bigSnapshot(t testing.TB, dir string) *lake.Snapshot {
+	t.Helper()
+	files, _ := filepath.Glob(filepath.Join(dir, "day-*.parquet"))
+	if len(files) == 0 {
+		return nil
+	}
+	db, err := sql.Open("duckdb", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	snap := &lake.Snapshot{}
+	for i, f := range files {
+		g := lake.Segment{Path: f, Day: day("2026-05-01") + features.Day(i)}
+		if err := db.QueryRow("SELECT count(*) FROM read_parquet('" + f + "')").Scan(&g.Rows); err != nil {
+			t.Fatal(err)
+		}
+		snap.Segments = append(snap.Segments, g)
 	}
 	return snap
 }
@@ -90,13 +111,8 @@ func BenchmarkMeasure(b *testing.B) {
 	if kept := os.Getenv("BENCH_RESULTS_DIR"); kept != "" {
 		dir = kept
 	}
-	var snap *lake.Snapshot
-	if files, _ := filepath.Glob(filepath.Join(dir, "day-*.parquet")); len(files) == 28 {
-		snap = &lake.Snapshot{}
-		for _, f := range files {
-			snap.Segments = append(snap.Segments, lake.Segment{Path: f})
-		}
-	} else {
+	snap := bigSnapshot(b, dir)
+	if snap == nil {
 		snap = bigShop(b, dir, *scaleUnits)
 	}
 	engine, err := warehouse.Open(b.Context(), warehouse.Options{Dir: dir, Shop: shop, Memory: *scaleMemory})

@@ -36,15 +36,17 @@ func Statements(c *features.Catalog, d Dialect, shop features.Shop, plan MetricP
 		{"longest gap", gapQuery(d, cuts[0])},
 		{"digest", digestQuery(d, cuts[0])},
 		{"experiment: met", plan.unitQuery(d)},
-		{"experiment: unit", units},
+		{"experiment: unit", units(d)},
 		{"experiment: exposed", exposedQuery},
 		{"experiment: outcome", e.outcomeQuery(d, &plan, covariates)},
 		{"experiment: waterfall", totalsQuery(d, &plan)},
 	}
-	for i := range plan.Metrics {
-		if plan.Metrics[i].Kind != "quantile" {
-			out = append(out, Statement{"experiment: sums of " + plan.Metrics[i].Key, sumsQuery(d, &plan, i, len(covariates))})
+	for _, lot := range plan.lots() {
+		keys := make([]string, len(lot))
+		for i, k := range lot {
+			keys[i] = plan.Metrics[k].Key
 		}
+		out = append(out, Statement{"experiment: sums of " + strings.Join(keys, ", "), sumsQuery(d, &plan, lot, len(covariates))})
 	}
 	for i := range out {
 		out[i].SQL = strings.TrimSpace(out[i].SQL)

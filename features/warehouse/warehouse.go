@@ -72,6 +72,8 @@ type MetricPlan struct {
 	// Strata names the vector of assignment probabilities of every allocation revision (statistics.md §6.7): revisions with one vector
 	// share a text. nil is one stratum, ""; a revision that the map lacks is a stratum of its own.
 	Strata map[int64]string
+
+	from, to string // the range of user ids that one pass measures; "" is open
 }
 
 // Metric is one per-unit value. Kind says which fields matter.
