@@ -19,11 +19,14 @@ import (
 )
 
 // openLake opens the data directory's lake, making it when missing; the journal stays closed.
-func (a *App) openLake(ctx context.Context) (*lake.Lake, error) {
+func (a *App) openLake(ctx context.Context) (*lake.Lake, error) { return a.openSharedLake(ctx, nil) }
+
+// openSharedLake is openLake for a server that shares first answers and identity links with others; shared is nil for one alone.
+func (a *App) openSharedLake(ctx context.Context, shared lake.Shared) (*lake.Lake, error) {
 	if err := os.MkdirAll(a.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	return lake.Open(ctx, lake.Options{Dir: a.Data, Shop: a.Config.Shop(), Now: a.Now, Logger: a.Log, Memory: a.memory()})
+	return lake.Open(ctx, lake.Options{Dir: a.Data, Shop: a.Config.Shop(), Now: a.Now, Logger: a.Log, Memory: a.memory(), Shared: shared})
 }
 
 // openEngine starts an embedded engine with this many threads over the default catalog and DATA/catalog.yaml; with engine: trino the cluster computes

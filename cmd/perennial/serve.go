@@ -59,7 +59,15 @@ func (c serveCmd) Run(ctx context.Context, a *App) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	l, err := a.openLake(ctx)
+	var shared lake.Shared
+	if a.Config.Database != "" {
+		firsts, err := store.Firsts(ctx)
+		if err != nil {
+			return err
+		}
+		shared = sharedFirsts{firsts}
+	}
+	l, err := a.openSharedLake(ctx, shared)
 	if err != nil {
 		return err
 	}

@@ -111,6 +111,7 @@ func (l *Lake) appendLot(ctx context.Context, j *journal, events []features.Even
 		l.recent.add(&events[i])
 		l.people.learn(&events[i])
 	}
+	l.shareLinks(ctx, events, fresh)
 	for _, w := range waits {
 		select {
 		case <-w.other.done:

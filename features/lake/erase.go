@@ -95,6 +95,12 @@ func (l *Lake) erase(ctx context.Context, user string) (p Proof, err error) {
 			err = fmt.Errorf("erase: %w", err)
 		}
 	}()
+	if l.o.Shared != nil {
+		if err := l.o.Shared.Forget(ctx, user); err != nil {
+			return p, err
+		}
+		l.sharing.forget(user)
+	}
 	waiting := ctx
 	ctx = context.WithoutCancel(ctx) // the work is not left half done; only the wait for readers ends with the caller's context
 	views, err := l.viewsOf(ctx, user)

@@ -46,6 +46,7 @@ type Options struct {
 	SealEvery time.Duration    // age of the oldest unsealed event at which the owner seals by itself; 0 means 1 min
 	Burst     int              // seals on request that start at once before they are spaced to one a second; 0 means 3
 	Grace     time.Duration    // how long a file that compaction replaced stays, leases aside; 0 means 15 min
+	Shared    Shared           // of several servers; nil for a server alone
 }
 
 // Lake is the store of one data directory. It is safe for concurrent use.
@@ -65,6 +66,7 @@ type Lake struct {
 	kept    keptTable
 	recent  recent
 	people  people
+	sharing sharing
 	server  server
 	counts  counters
 	compact compactor

@@ -75,6 +75,10 @@ func (l *Lake) Serve(ctx context.Context, wait time.Duration) (err error) {
 	stop, early, listener := make(chan struct{}), make(chan struct{}, 1), s.listener
 	s.stop, s.early = stop, early
 	l.journal.Store(j)
+	if l.o.Shared != nil {
+		l.beginSharing(ctx)
+		s.done.Go(func() { l.shareLoop(stop) })
+	}
 	s.done.Add(3)
 	go func() { defer s.done.Done(); l.flushLoop(stop) }()
 	go func() { defer s.done.Done(); l.sealLoop(stop, early) }()

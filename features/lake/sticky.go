@@ -17,7 +17,8 @@ type Kept struct {
 	AllocationRevision int64
 	PAssign            float64
 	ScoreVersion       string
-	Least              int64 `json:"-"` // Keep replaces an answer of an older allocation revision than this
+	Least              int64 `json:"-"`          // Keep replaces an answer of an older allocation revision than this
+	Alone              bool  `json:",omitempty"` // servers share first answers, and the others do not know this one yet
 }
 
 // keepLocks serialise the first answers of units that share one.
@@ -38,7 +39,8 @@ func (l *Lake) Sticky(experiment, unit string) (Kept, bool) {
 }
 
 // Keep keeps a first answer if there is none yet (or one of an allocation revision below k.Least) and returns the one that stands; it is durable when Keep returns. It errs with
-// ErrNotServing or ErrDiskFull and then keeps nothing.
+// ErrNotServing or ErrDiskFull and then keeps nothing. Of servers that share a database the first one's answer stands; while the database is away, each keeps its own, and what was first
+// entered stands when it is back.
 func (l *Lake) Keep(ctx context.Context, experiment, unit string, k Kept) (Kept, error) {
 	unit = l.o.Shop.Pseudonym(unit)
 	h := keptHash(experiment, unit)
@@ -58,6 +60,17 @@ func (l *Lake) Keep(ctx context.Context, experiment, unit string, k Kept) (Kept,
 	defer lock.Unlock()
 	if e := l.kept.get(h, experiment, unit); e != nil && e.kept.AllocationRevision >= k.Least {
 		return e.kept, nil
+	}
+	if l.o.Shared != nil {
+		first, err := firstOfKept(strings.Clone(experiment), strings.Clone(unit), k)
+		if err != nil {
+			return k, err
+		}
+		if stands, ok := l.share(ctx, first); !ok {
+			k.Alone = true
+		} else if err := json.Unmarshal([]byte(stands[0].Doc), &k); err != nil {
+			return k, fmt.Errorf("keep the answer of %s: %w", experiment, err)
+		}
 	}
 	doc, err := json.Marshal(k)
 	if err != nil {
@@ -83,6 +96,14 @@ func (l *Lake) loadKept(j *journal) error {
 			return fmt.Errorf("journal: kept answer is damaged: %w", errRecord)
 		}
 		l.kept.put(&keptEntry{keptHash(experiment, unit), experiment, unit, k})
+		if k.Alone && l.o.Shared != nil {
+			k.Alone = false
+			first, err := firstOfKept(experiment, unit, k)
+			if err != nil {
+				return err
+			}
+			l.sharing.wait(first)
+		}
 		return nil
 	})
 }
