@@ -239,14 +239,13 @@ func (c *comparer) days(metric string) []string {
 }
 
 // series is the cumulative effect by day with a band that may be looked at every day.
-func (c *comparer) series(metric, variant string, alpha, tuning float64) []SeriesPoint {
+func (c *comparer) series(metric, variant string, seq stats.Sequence) []SeriesPoint {
 	var out []SeriesPoint
-	seq := stats.Sequence{Alpha: alpha, Tuning: tuning}
 	for _, d := range c.days(metric) {
 		p, err := c.pair(metric, variant, "", d, false)
 		point := SeriesPoint{Metric: metric, Variant: variant, Day: d, N: p.T.N + p.C.N, Effect: None, Low: None, High: None}
 		if err == nil {
-			crit := math.Max(seq.Multiplier(float64(p.T.N+p.C.N)), stats.StudentUpper(alpha/2, p.DF))
+			crit := seq.StudentMultiplier(float64(p.T.N+p.C.N), p.DF)
 			point.Effect, point.Low, point.High = Num(p.Effect()), Num(p.Effect()-crit*p.SE()), Num(p.Effect()+crit*p.SE())
 		}
 		out = append(out, point)

@@ -43,17 +43,6 @@ func Judge(q Question, m *Measurement) (*Results, *Look, error) {
 	return &doc, nil, nil
 }
 
-// segmentRows are the rows of a document that speak of a segment.
-func (r *Results) segmentRows() []Result {
-	var rows []Result
-	for _, x := range r.Results {
-		if x.Segment != nil {
-			rows = append(rows, x)
-		}
-	}
-	return rows
-}
-
 // judging is one call of Judge.
 type judging struct {
 	Question
@@ -94,158 +83,6 @@ func newJudging(q Question, m *Measurement) *judging {
 	}
 	j.maxUnits = j.plannedUnits()
 	return j
-}
-
-// mde is the relative effect that the plan wants to see.
-func (j *judging) mde() float64 {
-	if j.plan.MDE == nil || *j.plan.MDE == 0 {
-		return 0.05
-	}
-	return math.Abs(*j.plan.MDE)
-}
-
-// pooled is the blinded summary of a metric: all variants together, so that it says nothing about their difference.
-func (j *judging) pooled(metric string) stats.Moments {
-	all := j.c.total(metric, j.c.control, "", "")
-	for _, v := range j.variants {
-		all = all.Merge(j.c.total(metric, v, "", ""))
-	}
-	return all
-}
-
-// wanted is the absolute effect of the primary metric that the plan wants to see; NaN when nothing is known yet. For profit it is
-// mde × revenue per unit × margin rate: profit itself may be near 0.
-func (j *judging) wanted() float64 {
-	if j.primary == "profit" {
-		revenue := j.pooled("revenue")
-		if revenue.N == 0 || revenue.Mean[0] <= 0 {
-			return math.NaN()
-		}
-		return j.mde() * revenue.Mean[0] * j.MarginRate
-	}
-	if j.HistoryMean != nil && *j.HistoryMean != 0 {
-		return j.mde() * math.Abs(*j.HistoryMean)
-	}
-	all := meanOf(j.pooled(j.primary), j.c.specs[j.primary].Kind)
-	if !all.Known() || all == 0 {
-		return math.NaN()
-	}
-	return j.mde() * math.Abs(float64(all))
-}
-
-// plannedUnits is max_units: the plan's, or that of the first recorded look (frozen there), or the sample size for mde and power from the
-// blinded variance. 0 when there is nothing to plan with.
-func (j *judging) plannedUnits() int64 {
-	if j.plan.MaxUnits != nil {
-		return *j.plan.MaxUnits
-	}
-	if len(j.Looks) > 0 && j.Looks[0].MaxUnits > 0 {
-		return j.Looks[0].MaxUnits
-	}
-	delta := j.wanted()
-	sd := math.NaN()
-	if j.HistorySD != nil {
-		sd = *j.HistorySD
-	} else if all := j.pooled(j.primary); all.N >= 2 {
-		if e, err := estimateOf(all, j.c.specs[j.primary].Kind); err == nil {
-			sd = math.Sqrt(e.Var * float64(all.N))
-		}
-	}
-	if !(delta > 0) || !(sd > 0) || len(j.variants) == 0 {
-		return 0
-	}
-	arms := float64(len(j.variants))
-	z := stats.NormalUpper(j.alpha/2/arms) + stats.NormalUpper(1-j.plan.Power)
-	n := z * z * 2 * sd * sd / (delta * delta) * (arms + 1)
-	if j.method == GST {
-		n *= stats.Inflation(j.plan.Looks, j.alpha/arms, j.plan.Power, stats.OBrienFleming)
-	}
-	if n > 1e15 {
-		return 0
-	}
-	return int64(math.Ceil(n))
-}
-
-func estimateOf(m stats.Moments, kind string) (stats.Estimate, error) {
-	if kind == KindRatio {
-		return stats.Ratio(m)
-	}
-	return stats.Mean(m)
-}
-
-// ended tells whether the pre-declared end has passed.
-func (j *judging) ended() bool {
-	e := j.Experiment
-	return e.EndAt != nil && !j.m.Source.AsOf.Before(*e.EndAt)
-}
-
-// nextLook prepares the clocks of the look to be recorded.
-func (j *judging) nextLook() error {
-	matured := j.m.Source.Matured
-	n := &Look{Number: len(j.Looks) + 1, At: j.Now, Matured: matured, Information: map[string]float64{}, MaxUnits: j.maxUnits}
-	if j.Experiment.Status != Running {
-		return Invalid("status", "is %s; only a running experiment records looks", j.Experiment.Status)
-	}
-	if len(j.Looks) > 0 {
-		last := j.Looks[len(j.Looks)-1]
-		if last.Closing {
-			return Invalid("look", "the plan ended with look %d; later numbers are descriptive", last.Number)
-		}
-		if matured <= last.Matured {
-			return Invalid("look", "no unit has matured since look %d", last.Number)
-		}
-		n.Fraction = last.Fraction
-	}
-	if matured == 0 {
-		return Invalid("look", "no unit has matured yet")
-	}
-	if j.maxUnits > 0 {
-		n.Fraction = math.Max(n.Fraction, math.Min(1, float64(matured)/float64(j.maxUnits)))
-	} else if !j.ended() {
-		return Invalid("plan.max_units", "cannot be derived yet (no_history): set it, or wait for units that buy")
-	}
-	if n.Fraction >= 1 || j.ended() {
-		n.Fraction, n.Closing = 1, true
-	}
-	j.next = n
-	return nil
-}
-
-// design is the history of looks of one metric and variant: the recorded ones, and the one being recorded.
-func (j *judging) design(metric, variant string, spending stats.Spending, oneSided bool, p stats.Pair) stats.Design {
-	d := stats.Design{Spending: spending, OneSided: oneSided}
-	key := metric + "/" + variant
-	info := 0.0
-	for _, l := range j.Looks {
-		v, ok := l.Information[key]
-		if !ok {
-			continue
-		}
-		info = math.Max(info, v)
-		d.Fraction, d.Information = append(d.Fraction, l.Fraction), append(d.Information, info)
-	}
-	n := float64(p.T.N + p.C.N)
-	info = math.Max(info, n*n*p.SE()*p.SE())
-	d.Fraction, d.Information = append(d.Fraction, j.next.Fraction), append(d.Information, info)
-	j.next.Information[key] = info
-	return d
-}
-
-// judgeFor is the judge of one metric and variant at a level.
-func (j *judging) judgeFor(metric, variant string, alpha float64, p stats.Pair, ok bool) judge {
-	out := judge{method: j.method, alpha: alpha, seq: stats.Sequence{Alpha: alpha, Tuning: float64(j.maxUnits)}}
-	if j.plan.MaxUnits == nil {
-		out.seq.Tuning = 5000 // a tuning must be fixed before the data
-	}
-	if j.method == GST && ok {
-		look, err := stats.NewLook(j.design(metric, variant, stats.OBrienFleming, false, p), alpha)
-		if err != nil {
-			out.method = noMethod
-			return out
-		}
-		out.look = look
-	}
-	return out
 }
 
 // row is a result and the pair behind it.
@@ -301,7 +138,7 @@ func (j *judging) document() (*Results, error) {
 	doc.State = j.state()
 	j.sensitivity(doc)
 	for _, v := range j.variants {
-		doc.Series = append(doc.Series, j.c.series(j.primary, v, j.alpha, j.judgeFor("", "", j.alpha, stats.Pair{}, false).seq.Tuning)...)
+		doc.Series = append(doc.Series, j.c.series(j.primary, v, j.sequence(j.alpha))...)
 	}
 	ev := j.evidence(rows, doc, twoArm, twoArmBad)
 	doc.Decision = ev.decide()
@@ -333,7 +170,7 @@ func (j *judging) rows() []row {
 				r.NonInferior = j.guardrail(g, s, v, r)
 			}
 			if s.Key == j.primary && r.ok {
-				r.Bayes = j.belief(r)
+				r.Bayes = weakBelief(r.pair, j.priorSD(), s.Lower)
 			}
 			rows = append(rows, r)
 		}
@@ -371,170 +208,16 @@ func (j *judging) guardrail(g Guardrail, s MetricSpec, variant string, r row) *N
 		}
 	case ConfSeq:
 		n := float64(r.pair.T.N + r.pair.C.N)
-		harm = func(z float64) float64 { return stats.Sequence{Alpha: alpha}.OneSidedP(z, n) }
+		harm = func(z float64) float64 { return j.sequence(alpha).OneSidedP(z, n) }
 	}
 	return nonInferior(r.pair, margin, alpha, s.Lower, harm)
 }
 
-// belief is the Bayesian line: a weak proper prior N(0, τ²) with τ = 30 % of the metric's level (the mde where that is more). For talk, never for
-// stopping.
-func (j *judging) belief(r row) *Bayes {
-	tau := j.wanted() * math.Max(1, 0.3/j.mde())
-	if !(tau > 0) || !(r.pair.SE() > 0) {
-		return nil
-	}
-	mean, sd := shrink(r.pair.Effect(), r.pair.SE(), tau)
-	gain, loss := stats.ExpectedLoss(mean, sd)
-	b := &Bayes{ChanceToBeat: Num(stats.NormalCDF(mean / sd)), LossIfShip: Num(loss), LossIfKeep: Num(gain), Shrunk: Num(mean)}
-	if j.c.specs[j.primary].Lower {
-		b.ChanceToBeat, b.LossIfShip, b.LossIfKeep = 1-b.ChanceToBeat, b.LossIfKeep, b.LossIfShip
-	}
-	return b
-}
+// priorSD is the τ of the weak proper prior N(0, τ²) of the primary effect: 30 % of the metric's level, the mde where that is more. For talk, never for stopping.
+func (j *judging) priorSD() float64 { return j.wanted() * math.Max(1, 0.3/j.mde()) }
 
 // shrink is the posterior mean and sd of an effect under a N(0, τ²) prior.
 func shrink(effect, se, tau float64) (mean, sd float64) {
 	w := tau * tau / (tau*tau + se*se)
 	return effect * w, se * math.Sqrt(w)
-}
-
-func (j *judging) profitRow(rows []row, variant string) row {
-	for _, r := range rows {
-		if r.Metric == "profit" && r.Variant == variant {
-			return r
-		}
-	}
-	return j.compare("profit", variant, j.alpha, nil)
-}
-
-// money is the profit line of a variant.
-func (j *judging) money(r row, variant string) Profit {
-	p := Profit{Variant: variant, EstimatedShare: j.estimatedShare(variant), PerUnit: r.Effect, Low: r.EffectLow, High: r.EffectHigh, PValue: r.PValue, Total: None, IROI: None, IROILow: None, IROIHigh: None, Reason: r.Reason}
-	if r.Reason != nil && *r.Reason == NotControlNearZero {
-		p.Reason = nil // only the relative lift is unbounded
-	}
-	if r.Effect.Known() {
-		p.Total = r.Effect * Num(r.N)
-	}
-	if !r.ok {
-		return p
-	}
-	if v, low, high, ok := j.c.iroi(variant, stats.StudentUpper(j.alpha/2, r.pair.DF)); ok {
-		p.IROI, p.IROILow, p.IROIHigh = Num(v), Num(low), Num(high)
-	}
-	return p
-}
-
-// waterfall is the parts of profit per matured unit of each variant.
-func (j *judging) waterfall() map[string]map[string]float64 {
-	out := map[string]map[string]float64{}
-	for v, parts := range j.m.Waterfall {
-		n := j.c.total("profit", v, "", "").N
-		if n == 0 {
-			continue
-		}
-		out[v] = map[string]float64{}
-		for name, sum := range parts {
-			out[v][name] = sum / float64(n)
-		}
-	}
-	return out
-}
-
-// segmented adds the rows of the asked dimension: Holm inside it, and the test of different effects.
-func (j *judging) segmented(doc *Results) {
-	if j.SegmentBy == "" {
-		return
-	}
-	var tests []*Heterogeneity
-	for _, s := range j.Specs {
-		if s.Hidden {
-			continue
-		}
-		var family []*Result
-		var rows []Result
-		for _, value := range j.c.segments(s.Key) {
-			for _, v := range j.variants {
-				r := j.compare(s.Key, v, j.alpha, &Segment{j.SegmentBy, value})
-				rows = append(rows, r.Result)
-			}
-		}
-		for i := range rows {
-			family = append(family, &rows[i])
-		}
-		adjustP(family, "holm")
-		for _, v := range j.variants {
-			if h := heterogeneity(s.Key, v, j.SegmentBy, family); h != nil {
-				tests = append(tests, h)
-			}
-		}
-		doc.Results = append(doc.Results, rows...)
-	}
-	p := make([]float64, len(tests))
-	for i, h := range tests {
-		p[i] = float64(h.PValue)
-	}
-	for i, adjusted := range stats.Holm(p) {
-		tests[i].PAdjusted = Num(adjusted)
-		doc.Heterogeneity = append(doc.Heterogeneity, *tests[i])
-	}
-}
-
-// sensitivity shows every effect after regression on what was known before exposure, and the primary one with its outliers drawn in.
-func (j *judging) sensitivity(doc *Results) {
-	for _, r := range doc.Results {
-		if r.Segment != nil || !r.SE.Known() || r.SE == 0 {
-			continue
-		}
-		row := func(choice string, p stats.Pair) *Sensitivity {
-			var x Result
-			(judge{method: Fixed, alpha: j.alpha}).fill(&x, p, nil)
-			doc.Sensitivity = append(doc.Sensitivity, Sensitivity{Metric: r.Metric, Variant: r.Variant, Choice: choice, Effect: x.Effect, SE: x.SE, EffectLow: x.EffectLow, EffectHigh: x.EffectHigh,
-				PValue: x.PValue, VarianceReduction: Num(1 - p.SE()*p.SE()/float64(r.SE)/float64(r.SE))})
-			return &doc.Sensitivity[len(doc.Sensitivity)-1]
-		}
-		if cells := j.c.cells[cellKey{r.Metric, r.Variant, "", ""}]; len(cells) > 0 && cells[0].Covariates > 0 {
-			if p, err := j.c.pair(r.Metric, r.Variant, "", "", true); err == nil {
-				row("adjusted", p)
-			}
-		}
-		if p, err := j.c.pair(r.Metric+cappedSuffix, r.Variant, "", "", false); err == nil {
-			x, low, high := row("capped", p), Num(j.m.Soundness.Caps[0]), Num(j.m.Soundness.Caps[1])
-			x.CapLow, x.CapHigh = &low, &high
-		}
-	}
-}
-
-// state is where the sequential plan stands.
-func (j *judging) state() State {
-	s := State{Look: len(j.Looks), Looks: j.plan.Looks, Information: None, Boundary: None}
-	if j.maxUnits > 0 {
-		n := j.maxUnits
-		s.MaxUnits = &n
-		s.Information = Num(math.Min(1, float64(j.m.Source.Matured)/float64(j.maxUnits)))
-	} else {
-		code := "no_history"
-		s.Reason = &code
-	}
-	switch {
-	case j.method == GST && j.next != nil:
-		s.Look, s.Closed = j.next.Number, j.next.Closing
-		s.Information = Num(j.next.Fraction)
-		if len(j.variants) > 0 {
-			if p, err := j.c.pair(j.primary, j.variants[0], "", "", false); err == nil {
-				if look, err := stats.NewLook(j.design(j.primary, j.variants[0], stats.OBrienFleming, false, p), j.alpha/float64(len(j.variants))); err == nil {
-					s.Boundary = Num(look.Boundary())
-				}
-			}
-		}
-	case j.Experiment.Plan.Inference == Fixed || j.Experiment.Plan.Inference == ConfSeq:
-		s.Closed = j.ended() || j.plan.MaxUnits != nil && j.m.Source.Matured >= *j.plan.MaxUnits
-	}
-	for _, l := range j.Looks {
-		if l.Crossed != nil && s.Crossed == nil {
-			s.Crossed = l.Crossed
-		}
-		s.Closed = s.Closed || l.Closing
-	}
-	return s
 }

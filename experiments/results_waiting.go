@@ -55,7 +55,7 @@ func (j *judging) waiting(rows []row) *Waiting {
 	if !ok || !spec.Money || spec.Kind == KindRatio || spec.Lower || pace == 0 || j.Experiment.Status != Running {
 		return nil
 	}
-	tau := j.wanted() * math.Max(1, 0.3/j.mde())
+	tau := j.priorSD()
 	se := r.pair.SE()
 	now, sd := shrink(r.pair.Effect(), se, tau)
 	n := float64(r.pair.T.N + r.pair.C.N)
