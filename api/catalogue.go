@@ -43,6 +43,13 @@ func (s *Server) manageCatalogue() {
 		return &body[metricList]{metricList{orEmpty(list)}}, err
 	})
 	catalogued(s, "metric", s.o.Store.MetricDefs, s.o.Store.PutMetric, func(m *experiments.MetricDef) string { return m.Key })
+	type revisions struct {
+		Revisions []experiments.MetricDef `json:"revisions"`
+	}
+	manageOp(s, readers, catalogueTag, "GET", "/v1/metrics/{key}/revisions", "list-metric-revisions", "Every revision of a metric, oldest first", func(ctx context.Context, in *ByKey) (*body[revisions], error) {
+		list, err := s.o.Store.MetricRevisions(ctx, in.Key)
+		return &body[revisions]{revisions{orEmpty(list)}}, err
+	}, describe("POST an older one to /v1/metrics to make it the newest."))
 }
 
 const catalogueTag = "catalogue"

@@ -101,6 +101,10 @@ type HealthCheck struct {
 	Verdict string `json:"verdict"` // ok, warning, fail
 	PValue  Num    `json:"p_value"`
 	Detail  *Text  `json:"detail,omitempty"`
+	// Slope is novelty's: by how much the effect on a unit's revenue grows from one day of its window to the next, with its interval of level 1 − α.
+	Slope     *Num `json:"slope,omitempty"`
+	SlopeLow  *Num `json:"slope_low,omitempty"`
+	SlopeHigh *Num `json:"slope_high,omitempty"`
 }
 
 // Sensitivity is the same effect under another choice.
@@ -190,6 +194,7 @@ type Measurement struct {
 type Soundness struct {
 	Stray             int64                         // units that only met variants which the experiment does not have
 	Silent            map[string]int64              // matured units without any event of their own
+	Early, Late       map[string]int64              // matured units with an order in the hour before the exposure, and in the hour after it
 	Leaked            map[string]int64              // matured units that used another variant's coupon
 	Stale             map[string]int64              // units assigned on scores of more than two days before
 	Ancient           map[string]int64              // of more than thirty days before

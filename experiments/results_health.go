@@ -188,6 +188,9 @@ func (j *judging) warnings(doc *Results, rows []row, twoArm int64) map[string]bo
 	codes["multiple_exposure"] = twoArm > 0
 	codes["refunds_open"] = j.m.RefundsOpen
 	codes["revalidate"] = j.Experiment.DueAgain(j.Now)
+	for _, h := range doc.Health {
+		codes[h.Code] = codes[h.Code] || h.Code == "metric_before_exposure" && h.Verdict != "ok"
+	}
 	codes["immature"] = j.m.Source.Exposed > j.m.Source.Matured
 	fixed := j.Experiment.Plan.Inference == Fixed
 	codes["peeking"] = fixed && j.plan.MaxUnits == nil && j.Experiment.EndAt == nil

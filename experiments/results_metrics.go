@@ -114,7 +114,7 @@ func primaryOf(e *Experiment) string {
 	return e.Metrics.Primary
 }
 
-// noveltyMetric is the value of the first half of a unit's window minus that of its second half.
+// noveltyMetric grows with the trend of a unit's revenue over the days of its window.
 const noveltyMetric = "_novelty"
 
 // specOf turns a library metric into a spec. A ratio divides the sum of its field by its denominator, or by the count of its events. filter is an object of

@@ -15,7 +15,7 @@ const doubtful = 0.001
 // and experiments that disturb each other. It notes in j.broken what forbids a judgement.
 func (j *judging) soundness() []HealthCheck {
 	var checks []HealthCheck
-	for _, ask := range []func() []HealthCheck{j.splitByDay, j.splitByDimension, j.leaks, j.silence, j.staleness, j.novelty, j.overlaps} {
+	for _, ask := range []func() []HealthCheck{j.splitByDay, j.splitByDimension, j.leaks, j.silence, j.staleness, j.lateExposures, j.novelty, j.overlaps} {
 		checks = append(checks, ask()...)
 	}
 	return checks
@@ -97,10 +97,10 @@ func (j *judging) splitByDay() []HealthCheck {
 	return j.splitCheck("srm_by_day", parts, Text{"%s 当天进组的人数与计划的比例不符。", "The split of %s does not fit the plan."})
 }
 
-// splitByDimension asks the same of every stage and decile.
+// splitByDimension asks the same of every stage and decile, and of every channel where results are split by it.
 func (j *judging) splitByDimension() []HealthCheck {
 	var checks []HealthCheck
-	for _, dimension := range []string{"stage", "churn_decile", "ltv_decile"} {
+	for _, dimension := range []string{"stage", "churn_decile", "ltv_decile", "channel"} {
 		values := map[string]map[string]map[string]int64{}
 		for _, d := range j.m.Soundness.Dimensions {
 			if d.Dimension != dimension {
@@ -183,29 +183,51 @@ func (j *judging) staleness() []HealthCheck {
 	return []HealthCheck{c}
 }
 
-// novelty asks whether the effect on revenue in the first half of a unit's window differs from that in the second half.
+// lateExposures asks whether exposures come after what they should cause: more units that bought in the hour before the exposure than in the hour after. An
+// exposure that is independent of orders has as many on both sides; one that leads to orders has more after.
+func (j *judging) lateExposures() []HealthCheck {
+	early, late := float64(sumOf(j.m.Soundness.Early)), float64(sumOf(j.m.Soundness.Late))
+	if early+late < 20 {
+		return nil
+	}
+	c := HealthCheck{Code: "metric_before_exposure", Verdict: "ok", PValue: Num(stats.NormalSF((early - late) / math.Sqrt(early+late)))}
+	if float64(c.PValue) < doubtful {
+		c.Verdict = "warning"
+		c.Detail = &Text{fmt.Sprintf("%.0f 个用户在曝光前一小时内下了单，曝光后一小时内只有 %.0f 个：曝光可能记晚了（例如记在下单成功页），这些订单没有算进结果。", early, late),
+			fmt.Sprintf("%.0f units ordered in the hour before their exposure and only %.0f in the hour after: exposures may be sent too late (on the page after the order, say), and those orders are not counted.", early, late)}
+	}
+	return []HealthCheck{c}
+}
+
+// novelty asks whether the effect on revenue changes from day to day of a unit's window. The metric is w = Σ value·(2d − (D − 1)) over the days d of D, so
+// that 6w/(D(D² − 1)) is the least-squares slope of a unit's revenue over its days, and its difference between two arms the slope of the daily effect.
 func (j *judging) novelty() []HealthCheck {
-	least, tests, fades := 1.0, 0.0, false
+	days := float64(j.plan.HorizonDays)
+	perDay := 6 / (days * (days*days - 1))
+	least, tests := 1.0, 0.0
+	var slope stats.Pair
 	for _, v := range j.variants {
 		p, err := j.c.pair(noveltyMetric, v, "", "", false)
-		if err != nil {
+		if err != nil || days < 2 {
 			continue
 		}
 		tests++
-		if q := stats.StudentTwoSided(p.T0(), p.DF); q < least {
-			least, fades = q, p.Effect() > 0
+		if q := stats.StudentTwoSided(p.T0(), p.DF); q <= least {
+			least, slope = q, p
 		}
 	}
 	if tests == 0 {
 		return nil
 	}
-	c := HealthCheck{Code: "novelty", Verdict: "ok", PValue: Num(math.Min(1, least*tests))}
+	half := stats.StudentUpper(j.alpha/2, slope.DF) * slope.SE()
+	at, low, high := Num(perDay*slope.Effect()), Num(perDay*(slope.Effect()-half)), Num(perDay*(slope.Effect()+half))
+	c := HealthCheck{Code: "novelty", Verdict: "ok", PValue: Num(math.Min(1, least*tests)), Slope: &at, SlopeLow: &low, SlopeHigh: &high}
 	if float64(c.PValue) < doubtful {
 		c.Verdict = "warning"
-		if fades {
-			c.Detail = &Text{"效果在观察窗的前半段比后半段大：新鲜感可能会过去。", "The effect is larger in the first half of the window than in the second: novelty may wear off."}
+		if at < 0 {
+			c.Detail = &Text{"效果在观察窗里一天天变小：新鲜感可能会过去。", "The effect shrinks from day to day of the window: novelty may wear off."}
 		} else {
-			c.Detail = &Text{"效果在观察窗的后半段比前半段大：窗口也许还不够长。", "The effect is larger in the second half of the window than in the first: the window may be too short."}
+			c.Detail = &Text{"效果在观察窗里一天天变大：窗口也许还不够长。", "The effect grows from day to day of the window: the window may be too short."}
 		}
 	}
 	return []HealthCheck{c}

@@ -1,6 +1,7 @@
 package experiments
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -42,8 +43,17 @@ func TestSoundness(t *testing.T) {
 			m.Soundness.Stale, m.Soundness.Ancient = map[string]int64{"none": 2400}, map[string]int64{"none": 2400}
 		}},
 		{"scores of last week", "stale_scores", "warning", "", func(m *Measurement) { m.Soundness.Stale = map[string]int64{"none": 2000, "s100": 2000} }},
+		{"exposures lead to orders", "metric_before_exposure", "ok", "", func(m *Measurement) {
+			m.Soundness.Early, m.Soundness.Late = map[string]int64{"none": 20, "s100": 20}, map[string]int64{"none": 60, "s100": 80}
+		}},
+		{"orders lead to exposures", "metric_before_exposure", "warning", "", func(m *Measurement) {
+			m.Soundness.Early, m.Soundness.Late = map[string]int64{"none": 60, "s100": 80}, map[string]int64{"none": 20, "s100": 20}
+		}},
+		{"one channel went wrong", "srm_by_channel", "warning", "", func(m *Measurement) {
+			m.Soundness.Dimensions = []DimensionUnits{{"channel", "app", "", "none", 500}, {"channel", "app", "", "s100", 500}, {"channel", "wechat", "", "none", 400}, {"channel", "wechat", "", "s100", 600}}
+		}},
 		{"the effect wears off", "novelty", "warning", "", func(m *Measurement) {
-			m.Cells = append(m.Cells, Cell{Metric: noveltyMetric, Variant: "none", Moments: summary(2000, 0).Of()}, Cell{Metric: noveltyMetric, Variant: "s100", Moments: summary(2000, 0.3).Of()})
+			m.Cells = append(m.Cells, Cell{Metric: noveltyMetric, Variant: "none", Moments: summary(2000, 0).Of()}, Cell{Metric: noveltyMetric, Variant: "s100", Moments: summary(2000, -0.3).Of()})
 		}},
 		{"the effect stays", "novelty", "ok", "", func(m *Measurement) {
 			m.Cells = append(m.Cells, Cell{Metric: noveltyMetric, Variant: "none", Moments: summary(2000, 0).Of()}, Cell{Metric: noveltyMetric, Variant: "s100", Moments: summary(2000, 0.01).Of()})
@@ -69,6 +79,34 @@ func TestSoundness(t *testing.T) {
 		}
 		if doc.Decision.Code != c.decision {
 			t.Errorf("%s: decision %s, want %s", c.name, doc.Decision.Code, c.decision)
+		}
+	}
+}
+
+// The slope of the daily effect is that of least squares: an arm whose units bring 5, 4, 3, … a day more than the control's loses 1 a day.
+func TestNoveltySlope(t *testing.T) {
+	at := day0.AddDate(0, 0, 9)
+	s := newShop(6)
+	s.add("2026-11-01", 2000, 3)
+	m := s.measurement(at)
+	e := experiment(func(e *Experiment) { e.Plan.Inference, e.Plan.HorizonDays = Fixed, 5 })
+	w := 0.0 // Σ value × (2d − (D − 1))
+	for d, more := range []float64{5, 4, 3, 2, 1} {
+		w += more * float64(2*d-4)
+	}
+	for v, mean := range map[string]float64{"none": 0, "s100": w} {
+		m.Cells = append(m.Cells, Cell{Metric: noveltyMetric, Variant: v, Moments: stats.Summary{N: 2000, Mean: mean, M2: 1999 * 100}.Of()})
+	}
+	doc, _, err := Judge(question(t, e, at), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := check(doc, "novelty")
+	half := stats.StudentUpper(0.025, 3998) * math.Sqrt(2*100.0/2000) * 6 / (5 * 24)
+	for _, x := range []struct{ got, want float64 }{{float64(*h.Slope), -1}, {float64(*h.SlopeLow), -1 - half}, {float64(*h.SlopeHigh), -1 + half}} {
+		if math.Abs(x.got-x.want) > 1e-9 {
+			t.Errorf("slope %v in %v … %v, want −1 ± %v", *h.Slope, *h.SlopeLow, *h.SlopeHigh, half)
+			break
 		}
 	}
 }

@@ -13,11 +13,17 @@ import (
 // Waiting weighs one more week of a test, in the shop's currency (statistics.md §4.4). Cost is what the units of the week who do not get the leader miss, if
 // it is better: E[max(δ, 0)] × units × their share. Worth is how much better the choice after the week is expected to be, over a year of customers at the
 // present pace: E[max(0, M)] − max(0, m), where M is the posterior mean after the week.
+//
+// Choice is the best variant as far as is known now, the control included: what to take if one does not wait.
 type Waiting struct {
-	Days  int `json:"days"`
-	Cost  Num `json:"cost"`
-	Worth Num `json:"worth"`
+	Days   int    `json:"days"`
+	Cost   Num    `json:"cost"`
+	Worth  Num    `json:"worth"`
+	Choice string `json:"choice"`
 }
+
+// paysOff is how many times its worth waiting may cost before the card says what to do instead: both are rough.
+const paysOff = 3
 
 // pace is exposed units a day from the first one until now, over a week at least, so that a list that was sent out at once is no stream; 0 when unknown.
 func (j *judging) pace() float64 {
@@ -63,6 +69,9 @@ func (j *judging) waiting(rows []row) *Waiting {
 	gain, _ := stats.ExpectedLoss(now, sd)
 	learned, _ := stats.ExpectedLoss(now, math.Sqrt(math.Max(0, sd*sd-after*after)))
 	w := &Waiting{Days: 7, Cost: Num(gain * 7 * pace * (1 - j.shares("")[r.Variant])), Worth: Num(math.Max(0, learned-math.Max(0, now)) * 365 * pace / j.coverage())}
+	if w.Choice = r.Variant; now <= 0 {
+		w.Choice = j.c.control
+	}
 	if math.IsNaN(float64(w.Cost)) || math.IsNaN(float64(w.Worth)) {
 		return nil
 	}
@@ -115,7 +124,13 @@ func (v evidence) waitText() Text {
 		return Text{}
 	}
 	cost, worth := v.round(float64(v.waiting.Cost)), v.round(float64(v.waiting.Worth))
-	return Text{fmt.Sprintf("再等一周大约少赚 %s，换来的信息约值 %s。", cost, worth), fmt.Sprintf(" Waiting one more week costs about %s; what it tells is worth about %s.", cost, worth)}
+	t := Text{fmt.Sprintf("再等一周大约少赚 %s，换来的信息约值 %s。", cost, worth), fmt.Sprintf(" Waiting one more week costs about %s; what it tells is worth about %s.", cost, worth)}
+	if v.waiting.Cost > paysOff*v.waiting.Worth && v.waiting.Choice != "" {
+		choice := v.name(v.waiting.Choice)
+		t.ZH += fmt.Sprintf("只看钱，已不值得再等：可以现在就选“%s”并结束实验。这是按期望收益的取舍，差别并没有得到证实；若更看重证实，就继续跑。", choice.ZH)
+		t.EN += fmt.Sprintf(" On money alone, waiting no longer pays: take %s now and end the test. That is a choice on what to expect; the difference is not proven, and if proof is what you need, keep running.", choice.EN)
+	}
+	return t
 }
 
 // monthText says what shipping brings; empty when it is not known.

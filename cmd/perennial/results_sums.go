@@ -54,7 +54,7 @@ func measurement(w *warehouse.Measured, specs []experiments.MetricSpec) (*experi
 // soundnessOf carries over what was counted about the data.
 func soundnessOf(w *warehouse.Measured, specs []experiments.MetricSpec, step map[string]float64, m *experiments.Measurement) error {
 	h := &w.Health
-	s := experiments.Soundness{Stray: h.Stray, Silent: h.Silent, Leaked: h.Leaked, Stale: h.Stale, Ancient: h.Ancient, Estimated: h.Estimated, Orders: h.Orders, Redeemed: map[string]map[string]float64{}}
+	s := experiments.Soundness{Stray: h.Stray, Silent: h.Silent, Leaked: h.Leaked, Early: h.Early, Late: h.Late, Stale: h.Stale, Ancient: h.Ancient, Estimated: h.Estimated, Orders: h.Orders, Redeemed: map[string]map[string]float64{}}
 	for variant, parts := range h.Redeemed {
 		s.Redeemed[variant] = map[string]float64{}
 		for name, n := range parts {

@@ -289,6 +289,16 @@ func (s *Store) PutMetric(ctx context.Context, m experiments.MetricDef, by strin
 	return &m, nil
 }
 
+// MetricRevisions returns every revision of a metric of the library, oldest first, or experiments.ErrNotFound. Putting an older one again makes it the newest.
+func (s *Store) MetricRevisions(ctx context.Context, key string) ([]experiments.MetricDef, error) {
+	list, err := docs[experiments.MetricDef](ctx, s, `SELECT doc FROM objects WHERE kind = 'metric_version' AND substr(key, 1, length(?) + 1) = ? || '@'`, key, key)
+	if err == nil && len(list) == 0 {
+		return nil, fmt.Errorf("metric %s: %w", key, experiments.ErrNotFound)
+	}
+	slices.SortFunc(list, func(a, b experiments.MetricDef) int { return int(a.Revision - b.Revision) })
+	return list, err
+}
+
 // MetricDefs lists the defined metrics by key, without the built-in ones.
 func (s *Store) MetricDefs(ctx context.Context) ([]experiments.MetricDef, error) {
 	return docs[experiments.MetricDef](ctx, s, `SELECT doc FROM objects WHERE kind = 'metric' ORDER BY key`)

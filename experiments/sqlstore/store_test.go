@@ -215,6 +215,16 @@ func TestCatalogue(t *testing.T) {
 			}
 			m.Event = "Gift Given"
 		}
+		kept, err := s.MetricRevisions(ctx, "gifts")
+		if err != nil || len(kept) != 2 || kept[0].Event != "Gift" || kept[1].Revision != 2 {
+			t.Fatalf("MetricRevisions = %+v, %v, want both, the first first", kept, err)
+		}
+		if back, err := s.PutMetric(ctx, kept[0], "ann"); err != nil || back.Revision != 3 || back.Event != "Gift" {
+			t.Errorf("the first revision again = %+v, %v, want it as revision 3", back, err)
+		}
+		if _, err := s.MetricRevisions(ctx, "gift"); !errors.Is(err, experiments.ErrNotFound) {
+			t.Errorf("revisions of an unknown metric: %v, want not found", err)
+		}
 		if _, err := s.PutMetric(ctx, experiments.MetricDef{Key: "profit", Kind: "mean"}, ""); field(err) != "key" {
 			t.Errorf("a metric named profit = %v, want a fault of key", err)
 		}

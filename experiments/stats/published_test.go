@@ -171,6 +171,23 @@ func TestMidExperimentPower(t *testing.T) {
 	near(t, "scaling", n/500-1, 25.457, 2e-4)
 }
 
+// tea-tasting tests/metrics/test_mean.py (43d2e03), test_ratio_of_means_solve_power_effect_size and _n_obs: on its data 10,000 units of two equal arms detect
+// 0.04537464375458489 with power 0.8, and 8,236 detect 0.05. The first gives the data's standard deviation, the second is the question.
+func TestTeaTastingPower(t *testing.T) {
+	const effect = 0.04537464375458489
+	za, zb := NormalUpper(0.025), NormalUpper(0.2)
+	sd := effect / (za + zb) * math.Sqrt((5000-za*za/4)/2)
+	s := Sizing{SD: sd, Alpha: 0.05, Power: 0.8, Ratio: 1, Arms: 2, Inflation: 1}
+	n, err := s.Units(0.05)
+	if err != nil || 2*math.Ceil(n) != 8236 {
+		t.Errorf("%v units an arm, %v; want 8,236 in both", n, err)
+	}
+	d, err := s.Effect(5000)
+	if err != nil || math.Abs(d-effect) > 1e-9 {
+		t.Errorf("5,000 units an arm detect %v, %v; want %v", d, err, effect)
+	}
+}
+
 // A later look than the last planned one spends nothing, and a test that ends early by a closing look spends everything: 2.81 and 1.96 at 60 % of the plan
 // (reference statistics §6.2).
 func TestOverrunAndClosing(t *testing.T) {

@@ -17,7 +17,7 @@ const (
 )
 
 func newHealth() Health {
-	return Health{Silent: map[string]int64{}, Leaked: map[string]int64{}, Stale: map[string]int64{}, Ancient: map[string]int64{}, Estimated: map[string]int64{}, Orders: map[string]int64{},
+	return Health{Silent: map[string]int64{}, Leaked: map[string]int64{}, Early: map[string]int64{}, Late: map[string]int64{}, Stale: map[string]int64{}, Ancient: map[string]int64{}, Estimated: map[string]int64{}, Orders: map[string]int64{},
 		Redeemed: map[string]map[string]int64{}}
 }
 
@@ -91,14 +91,14 @@ func (s *measuring) soundness(ctx context.Context) error {
 		}
 	}
 	query := fmt.Sprintf(`SELECT variant, count(*) FILTER (WHERE silent) AS silent, count(*) FILTER (WHERE leaked) AS leaked, CAST(sum(estimated) AS BIGINT) AS estimated, CAST(sum(orders) AS BIGINT) AS orders,
- count(*) FILTER (WHERE redeemed) AS units, CAST(coalesce(sum(revenue) FILTER (WHERE redeemed), 0) AS BIGINT) AS revenue, CAST(coalesce(sum(margin) FILTER (WHERE redeemed), 0) AS BIGINT) AS margin,
+ count(*) FILTER (WHERE early) AS early, count(*) FILTER (WHERE late) AS late, count(*) FILTER (WHERE redeemed) AS units, CAST(coalesce(sum(revenue) FILTER (WHERE redeemed), 0) AS BIGINT) AS revenue, CAST(coalesce(sum(margin) FILTER (WHERE redeemed), 0) AS BIGINT) AS margin,
  CAST(coalesce(sum(discount) FILTER (WHERE redeemed), 0) AS BIGINT) AS discount, CAST(coalesce(sum(contact) FILTER (WHERE redeemed), 0) AS BIGINT) AS contact,
  CAST(coalesce(sum(margin - refund_margin - commission - contact) FILTER (WHERE redeemed), 0) AS BIGINT) AS profit
  FROM outcome WHERE t0 + %s <= %d GROUP BY variant ORDER BY variant`, span(p.HorizonDays), p.AsOf.UnixMicro())
 	names := []string{"units", "revenue", "margin", "discount", "contact", "profit"}
 	return s.each(ctx, query, func(v []driver.Value) error {
 		variant := v[0].(string)
-		for i, counts := range []map[string]int64{h.Silent, h.Leaked, h.Estimated, h.Orders} {
+		for i, counts := range []map[string]int64{h.Silent, h.Leaked, h.Estimated, h.Orders, h.Early, h.Late} {
 			counts[variant] += v[1+i].(int64)
 		}
 		if p.Coupons[variant] == "" {
@@ -108,14 +108,23 @@ func (s *measuring) soundness(ctx context.Context) error {
 			h.Redeemed[variant] = map[string]int64{}
 		}
 		for i, name := range names {
-			h.Redeemed[variant][name] += v[5+i].(int64)
+			h.Redeemed[variant][name] += v[7+i].(int64)
 		}
 		return nil
 	})
 }
 
-// dimensions counts the exposed units by the frozen scores' dimensions.
+// dimensions counts the exposed units by the frozen scores' dimensions, and by their last channel where that is the segment.
 func (s *measuring) dimensions(ctx context.Context) error {
+	if s.p.SegmentBy == "channel" {
+		query := "SELECT CASE WHEN segment = '' THEN 'unknown' ELSE segment END AS channel, stratum, variant, count(*) AS units FROM outcome GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+		if err := s.each(ctx, query, func(v []driver.Value) error {
+			s.dims[DimensionCount{Dimension: "channel", Value: v[0].(string), Stratum: v[1].(string), Variant: v[2].(string)}] += v[3].(int64)
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
 	if s.p.Frozen == "" {
 		return nil
 	}

@@ -40,7 +40,7 @@ func TestHealthEqualsPlainLoop(t *testing.T) {
 				stray[e.UserID] = true
 			}
 		}
-		type counts struct{ silent, leaked, estimated, orders, redeemed, revenue, profit, novelty int64 }
+		type counts struct{ silent, leaked, estimated, orders, redeemed, revenue, profit, novelty, early, late int64 }
 		want := map[string]*counts{"a": {}, "b": {}}
 		values := map[string][]int64{}
 		var profits []int64
@@ -64,6 +64,8 @@ func TestHealthEqualsPlainLoop(t *testing.T) {
 			c.estimated += u.estimated
 			c.orders += u.orders
 			c.novelty += u.novelty
+			c.early += u.early
+			c.late += u.late
 			values[u.variant] = append(values[u.variant], u.revenue)
 			profits = append(profits, u.profit)
 		}
@@ -72,7 +74,7 @@ func TestHealthEqualsPlainLoop(t *testing.T) {
 			t.Errorf("seed %d: %d strays, want %d", seed, h.Stray, len(stray))
 		}
 		for v, c := range want {
-			have := counts{h.Silent[v], h.Leaked[v], h.Estimated[v], h.Orders[v], h.Redeemed[v]["units"], h.Redeemed[v]["revenue"], h.Redeemed[v]["profit"], 0}
+			have := counts{h.Silent[v], h.Leaked[v], h.Estimated[v], h.Orders[v], h.Redeemed[v]["units"], h.Redeemed[v]["revenue"], h.Redeemed[v]["profit"], 0, h.Early[v], h.Late[v]}
 			for _, s := range got.Sums {
 				if s.Metric == "novelty" && s.Variant == v && s.Segment == "" && s.Day == "" {
 					have.novelty = s.X.Int64()

@@ -18,12 +18,12 @@ var shop = features.Shop{Currency: "CNY", MarginRate: 0.3, RefundMaturityDays: 1
 
 // plainUnit is one unit's outcome by a plain loop over its events: what Measure must agree with.
 type plainUnit struct {
-	variant, stratum, channel                                       string
-	t0                                                              time.Time
-	two, open                                                       bool
-	revenue, orders, profit, toys, refund, refunds, retained, steps int64
-	preRevenue, preOrders                                           int64
-	acts, estimated, novelty, ownCoupon, otherCoupon, gifts         int64
+	variant, stratum, channel                                            string
+	t0                                                                   time.Time
+	two, open                                                            bool
+	revenue, orders, profit, toys, refund, refunds, retained, steps      int64
+	preRevenue, preOrders                                                int64
+	acts, early, late, estimated, novelty, ownCoupon, otherCoupon, gifts int64
 }
 
 func plainLoop(all []features.Event, start, asOf time.Time, horizon int, strata map[int64]string, variants []string) map[string]*plainUnit {
@@ -85,6 +85,12 @@ func plainLoop(all []features.Event, start, asOf time.Time, horizon int, strata 
 			if e.Name != features.OrderCompleted {
 				continue
 			}
+			if e.TS.Before(u.t0) && !e.TS.Before(u.t0.Add(-time.Hour)) {
+				u.early = 1
+			}
+			if !e.TS.Before(u.t0) && e.TS.Before(u.t0.Add(time.Hour)) {
+				u.late = 1
+			}
 			if e.TS.Before(u.t0) && !e.TS.Before(u.t0.Add(-time.Duration(horizon)*day)) {
 				u.preRevenue += int64(e.Value.Micros)
 				u.preOrders++
@@ -107,11 +113,7 @@ func plainLoop(all []features.Event, start, asOf time.Time, horizon int, strata 
 			if !e.Margin.Valid {
 				u.estimated++
 			}
-			if e.TS.Before(u.t0.Add(time.Duration(horizon) * day / 2)) {
-				u.novelty += int64(e.Value.Micros)
-			} else {
-				u.novelty -= int64(e.Value.Micros)
-			}
+			u.novelty += int64(e.Value.Micros) * int64(2*int(e.TS.Sub(u.t0)/day)-(horizon-1))
 			if e.Category == "toys" {
 				u.toys += int64(e.Value.Micros)
 			}

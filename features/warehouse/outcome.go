@@ -45,6 +45,9 @@ func (o *outcome) count(name, cond string) {
 	o.add(name, fmt.Sprintf("count(*) FILTER (WHERE %s)", o.when(cond)))
 }
 
+// hour is the time before and after an exposure in which orders tell whether the exposure came first.
+const hour = "3600000000"
+
 // own is an event that says something of the user's own will.
 var own = "event NOT IN (" + texts(passive) + ")"
 
@@ -71,6 +74,8 @@ func (e *Engine) outcomeQuery(d Dialect, p *MetricPlan, covariates []string) str
 	o.sum("contact", "cost_micros", fmt.Sprintf("dt < %s AND (dt >= 0 OR ours)", span(p.HorizonDays)))
 	o.count("estimated", sold+" AND margin_micros IS NULL")
 	o.count("acts", own+" AND "+within(-o.past, o.furthest))
+	o.count("early", fmt.Sprintf("%s AND dt >= -%s AND dt < 0", order, hour))
+	o.count("late", fmt.Sprintf("%s AND dt >= 0 AND dt < %s", order, hour))
 	for i, c := range p.coupons() {
 		o.count(fmt.Sprintf("q%d", i), sold+" AND coupon_id = "+quoteText(c))
 	}
@@ -106,7 +111,7 @@ refund AS (SELECT b.id, %[21]s AS refunds, %[22]s AS refund_value, %[23]s AS ref
  FROM bought b JOIN back r ON r.id = b.id AND r.order_id = b.order_id GROUP BY b.id)
 SELECT u.id, u.t0, u.day, u.variant, u.stratum, %[24]s AS segment, coalesce(revenue, 0) AS revenue, coalesce(orders, 0) AS orders, coalesce(margin, 0) AS margin,
   coalesce(discount, 0) AS discount, coalesce(commission, 0) AS commission, coalesce(contact, 0) AS contact, coalesce(refund_value, 0) AS refund_value, coalesce(refund_margin, 0) AS refund_margin,
-  coalesce(estimated, 0) AS estimated, coalesce(acts, 0) = 0 AS silent, %[25]s AS redeemed, %[26]s AS leaked%[27]s
+  coalesce(estimated, 0) AS estimated, coalesce(acts, 0) = 0 AS silent, coalesce(early, 0) > 0 AS early, coalesce(late, 0) > 0 AS late, %[25]s AS redeemed, %[26]s AS leaked%[27]s
  FROM unit u LEFT JOIN agg a ON a.id = u.id LEFT JOIN refund r ON r.id = u.id%[28]s`,
 		e.orderMargin(d), p.cost(), o.carried(), prefixed(flags), d.microsOf("e.ts"), timeLiteral(p.Start), d.text("e.properties", "experiment"), quoteText(p.Experiment), asOf,
 		p.between("e.user_id"), o.left(), within(-o.past, o.furthest), back, prefixed(o.aggregates),
@@ -165,7 +170,7 @@ func (o *outcome) metric(i int) {
 	case "profit":
 		value = "coalesce(margin, 0) - coalesce(refund_margin, 0) - coalesce(commission, 0) - coalesce(contact, 0)"
 	case "novelty":
-		o.sum(a, fmt.Sprintf("CASE WHEN dt < %d THEN value_micros ELSE -value_micros END", int64(days)*43_200_000_000), m.where(m.event())+" AND "+within(0, days))
+		o.sum(a, fmt.Sprintf("value_micros * (2 * %s - %d)", o.d.divide("dt", span(1)), days-1), m.where(m.event())+" AND "+within(0, days))
 	case "retention":
 		o.add(a, fmt.Sprintf("max(CASE WHEN %s THEN 1 ELSE 0 END)", o.when(own+" AND "+within(m.Day, m.Day+1))))
 	case "funnel":

@@ -79,7 +79,7 @@ type MetricPlan struct {
 // Metric is one per-unit value. Kind says which fields matter.
 type Metric struct {
 	Key         string
-	Kind        string // profit, mean, proportion, ratio, quantile, retention, funnel; novelty: value of the window's first half − its second half
+	Kind        string // profit, mean, proportion, ratio, quantile, retention, funnel; novelty: Σ value × (2·day − (days − 1)) over the days of the window, which grows with a trend
 	Event       string // order events by default
 	Field       string // value, margin, …, or "" to count events
 	Denominator string // key of another metric of the plan, for ratio
@@ -128,6 +128,7 @@ type Measured struct {
 type Health struct {
 	Stray        int64                       // units that were only exposed to variants that the experiment does not have
 	Silent       map[string]int64            // matured units of a variant without any event of their own, from one window before the exposure on
+	Early, Late  map[string]int64            // matured units of a variant with an order in the hour before the exposure, and in the hour after it
 	Leaked       map[string]int64            // matured units of a variant that used another variant's coupon
 	Stale        map[string]int64            // units that were assigned on scores more than two days old
 	Ancient      map[string]int64            // of them, on scores more than thirty days old
@@ -139,7 +140,7 @@ type Health struct {
 	Interactions []Interaction
 }
 
-// DimensionCount is how many exposed units of a variant have a value of a dimension of the frozen scores.
+// DimensionCount is how many exposed units of a variant have a value of a dimension: of the frozen scores, and the channel where it is the segment.
 type DimensionCount struct {
 	Dimension, Value, Stratum, Variant string
 	Units                              int64

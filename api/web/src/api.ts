@@ -142,7 +142,7 @@ export type Results = {
   redemption?: Record<string, Redemption> | null
   heterogeneity?: { metric: string; variant: string; dimension: string; p_value: number | null; p_adjusted: number | null }[] | null
   state?: { look: number | null; looks: number | null; information: number | null; boundary: number | null; reason?: string | null; crossed: { look: number; at: string; variant: string; side: string; shrunk?: number | null } | null; closed?: boolean } | null
-  health?: { code: string; verdict: string; p_value: number | null; detail?: Text | null }[] | null
+  health?: { code: string; verdict: string; p_value: number | null; detail?: Text | null; slope?: number | null; slope_low?: number | null; slope_high?: number | null }[] | null
   decision: {
     action: Action
     variant?: string | null

@@ -36,6 +36,9 @@ export function Health({ r }: { r: Results }) {
                     {h.p_value !== null && h.p_value !== undefined && ` · p = ${f.p(h.p_value)}`}
                   </span>
                 </div>
+                {typeof h.slope === 'number' && typeof h.slope_low === 'number' && typeof h.slope_high === 'number' && (
+                  <p className="quiet small tight">{t('health.slope', { slope: f.delta('money', h.slope), low: f.delta('money', h.slope_low), high: f.delta('money', h.slope_high) })}</p>
+                )}
                 {h.detail && <p className="quiet small tight">{say(lang, h.detail)}</p>}
               </div>
             </li>
