@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -17,6 +18,11 @@ import (
 	"perennial/experiments"
 	"perennial/features"
 )
+
+// shortestRetention leaves a year for the longest windows of the default catalog, and their label windows.
+const shortestRetention = 400
+
+var serverName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,30}$`)
 
 // Config is perennial.yaml. Every key has a usable default; an unknown key is an error.
 type Config struct {
@@ -34,6 +40,8 @@ type Config struct {
 	TrinoLocation      string    `koanf:"trino_location"`       // the data directory as the workers name it; default local:///
 	Memory             string    `koanf:"memory"`               // DuckDB's budget, such as "2GB"; default 1GB
 	Database           string    `koanf:"database"`             // PostgreSQL URL of the control store; default SQLite in the data directory
+	Server             string    `koanf:"server"`               // name of this server where several share the data directory and the database; default one server
+	RetentionDays      int       `koanf:"retention_days"`       // events of older days are dropped by the night; 0 (default) keeps all
 	PseudonymKey       string    `koanf:"pseudonym_key"`        // HMAC key; user ids are stored as pseudonyms when set
 	UnitKey            string    `koanf:"unit_key"`             // HMAC key; when set, frontend keys may ask only about units that are signed with it
 	UnleashURL         string    `koanf:"unleash_url"`          // upstream Unleash server whose flags are kill switches and splits
@@ -64,7 +72,7 @@ func configPath(named, data string) string {
 func loadConfig(path string) (Config, error) {
 	k := koanf.New(".")
 	defaults := map[string]any{"timezone": "UTC", "currency": "CNY", "margin_rate": 0.3, "refund_maturity_days": 15, "clock": "",
-		"cors_origins": []string{"*"}, "promotion": "auto", "engine": "duckdb", "trino_url": "", "trino_catalog": "hive", "trino_schema": "perennial", "trino_location": "local:///", "memory": "1GB", "database": "", "pseudonym_key": "", "unit_key": "", "unleash_url": "", "unleash_token": "", "vocabulary": "stages"}
+		"cors_origins": []string{"*"}, "promotion": "auto", "engine": "duckdb", "trino_url": "", "trino_catalog": "hive", "trino_schema": "perennial", "trino_location": "local:///", "memory": "1GB", "database": "", "server": "", "retention_days": 0, "pseudonym_key": "", "unit_key": "", "unleash_url": "", "unleash_token": "", "vocabulary": "stages"}
 	if err := k.Load(confmap.Provider(defaults, "."), nil); err != nil {
 		return Config{}, err
 	}
@@ -102,7 +110,7 @@ func loadConfig(path string) (Config, error) {
 	c := Config{Timezone: k.String("timezone"), Currency: k.String("currency"), MarginRate: k.Float64("margin_rate"),
 		RefundMaturityDays: k.Int("refund_maturity_days"), CORSOrigins: k.Strings("cors_origins"), Promotion: k.String("promotion"), Memory: k.String("memory"),
 		Engine: k.String("engine"), TrinoURL: k.String("trino_url"), TrinoCatalog: k.String("trino_catalog"), TrinoSchema: k.String("trino_schema"), TrinoLocation: k.String("trino_location"),
-		Database: k.String("database"), PseudonymKey: k.String("pseudonym_key"), UnitKey: k.String("unit_key"), UnleashURL: k.String("unleash_url"), UnleashToken: k.String("unleash_token"),
+		Database: k.String("database"), Server: k.String("server"), RetentionDays: k.Int("retention_days"), PseudonymKey: k.String("pseudonym_key"), UnitKey: k.String("unit_key"), UnleashURL: k.String("unleash_url"), UnleashToken: k.String("unleash_token"),
 		Vocabulary: k.String("vocabulary")}
 	return c.check(k.Get("clock"))
 }
@@ -130,6 +138,15 @@ func (c Config) check(clock any) (Config, error) {
 	}
 	if _, err := parseBytes(c.Memory); err != nil {
 		return c, usagef("config: memory: %v", err)
+	}
+	if c.RetentionDays != 0 && (c.RetentionDays < shortestRetention || c.RetentionDays > 36500) {
+		return c, usagef("config: retention_days: %d is neither 0 (keep everything) nor within %d..36500", c.RetentionDays, shortestRetention)
+	}
+	switch {
+	case c.Server != "" && !serverName.MatchString(c.Server):
+		return c, usagef("config: server: %q is not a name of a-z, 0-9, _ and -", c.Server)
+	case c.Server != "" && c.Database == "":
+		return c, usagef("config: server: several servers need a database: that they share")
 	}
 	switch {
 	case c.Engine != "duckdb" && c.Engine != "trino":

@@ -61,7 +61,7 @@ func (doctorCmd) Run(ctx context.Context, a *App) error {
 	add("data", dir)
 	if dir.Status == "ok" {
 		add("disk", checkDisk(a.Data))
-		add("server", checkServer(a.Data))
+		add("server", checkServer(a.private()))
 		add("keys", a.checkKeys(ctx))
 		found = append(found, a.checkLake(ctx)...)
 	}

@@ -13,6 +13,9 @@ import (
 // tilesFrom is how many events make tiles worth their files for a single build outside of a night: below it one statement over the raw events is as fast.
 const tilesFrom = 2_000_000
 
+// tilesKept is how many builds of the tiles stay: the newest, and those that a reader of the last days may still have open.
+const tilesKept = 3
+
 // featureFile writes the features of a cut and returns them: from tiles where a night has made them or the shop is large, else from raw events. Both
 // give the same values. A large build goes by ranges of user buckets, and after a kill it goes on with the range that was not finished.
 func featureFile(ctx context.Context, l *lake.Lake, e *warehouse.Engine, snap *lake.Snapshot, asOf features.Day, version, path string, show progress) (*features.Table, error) {
@@ -90,5 +93,8 @@ func buildTiles(ctx context.Context, l *lake.Lake, e *warehouse.Engine, snap *la
 		return "", 0, err
 	}
 	run, err := l.Publish(ctx, lake.Run{Kind: "tiles", AsOf: asOf, Version: version, Dir: dir, Meta: meta})
+	if err == nil {
+		err = l.Retire(ctx, "tiles", tilesKept)
+	}
 	return run.Dir, made.Dirty, err
 }

@@ -45,6 +45,12 @@ memory: 1GB
 # PostgreSQL URL of the control store, for several servers. Empty: SQLite in the data directory.
 # database: postgres://perennial@db.example.com/perennial
 
+# This server's name, where several serve one data directory (a shared file system) and one database. Each has a journal of its own in servers/NAME.
+# server: one
+
+# Events of days that are older than so many days are dropped by the night, with what is computed from them. Empty: everything is kept.
+# retention_days: 760
+
 # With a key, user ids are stored, logged and exported as their HMAC only.
 # pseudonym_key: "a long random text, kept outside this file: PERENNIAL_PSEUDONYM_KEY"
 

@@ -5,24 +5,25 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
+	"perennial/features"
 	"perennial/features/lake"
+	"perennial/features/warehouse"
 )
 
 // nightSteps are the steps of a night in their order (CONTRACT §4).
 var nightSteps = []string{"seal", "tiles", "features", "train", "score", "publish", "experiments"}
 
 type nightlyCmd struct {
-	AsOf       string `name:"as-of" placeholder:"DATE" help:"The cut. Default: today in the shop's zone."`
-	From       string `enum:",seal,tiles,features,train,score,publish,experiments" default:"" placeholder:"STEP" help:"Do this step and those after it again, even where their output is there."`
-	AllowStale bool   `name:"allow-stale" help:"Go on although the newest event is suspiciously old."`
-	Horizon    string `default:"60d" placeholder:"DAYS" help:"How far the models predict."`
+	AsOf       string        `name:"as-of" placeholder:"DATE" help:"The cut. Default: today in the shop's zone."`
+	From       string        `enum:",seal,tiles,features,train,score,publish,experiments" default:"" placeholder:"STEP" help:"Do this step and those after it again, even where their output is there."`
+	AllowStale bool          `name:"allow-stale" help:"Go on although the newest event is suspiciously old."`
+	Wait       time.Duration `default:"30s" help:"How long to wait for other servers to seal."`
+	Without    []string      `placeholder:"SERVER" help:"Do not wait for a server whose journal is lost."`
+	Horizon    string        `default:"60d" placeholder:"DAYS" help:"How far the models predict."`
 }
 
 // Help shows examples and the law of the night.
@@ -48,6 +49,10 @@ type nightReport struct {
 	ChurnModel   string      `json:"churn_model,omitempty"`
 	LTVModel     string      `json:"ltv_model,omitempty"`
 	Digest       string      `json:"digest,omitempty"`
+	// Servers says until when each of several servers had sealed what it received.
+	Servers map[string]time.Time `json:"servers,omitempty"`
+	Dropped int                  `json:"dropped_segments,omitempty"` // of days beyond the retention
+	Audit   *warehouse.Audit     `json:"audit,omitempty"`            // of the features that this night built
 }
 
 // Run walks the night.
@@ -64,16 +69,16 @@ func (c nightlyCmd) Run(ctx context.Context, a *App) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := lockNight(a.Data)
-	if err != nil {
-		return err
-	}
-	defer unlock()
 	b := &bench{a: a}
 	defer b.close()
 	if b.l, err = a.openLake(ctx); err != nil {
 		return err
 	}
+	release, err := alone(ctx, b.l, "nightly", "nightly: another night is at work on this data directory; wait for it to end")
+	if err != nil {
+		return err
+	}
+	defer release()
 	if b.e, err = a.openEngine(ctx, 0); err != nil {
 		return err
 	}
@@ -95,25 +100,13 @@ func (c nightlyCmd) Run(ctx context.Context, a *App) error {
 	return err
 }
 
-// lockNight lets one night run per data directory.
-func lockNight(data string) (unlock func(), err error) {
-	return lockData(data, "nightly.lock", "nightly: another night is at work on this data directory; wait for it to end")
-}
-
-// lockData takes a lock of the data directory or errs at once with why; the lock goes with the process.
-func lockData(data, name, why string) (unlock func(), err error) {
-	if err := os.MkdirAll(data, 0o700); err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+// alone takes a lock that one process of all has, or errs at once with why; the lock goes with the process.
+func alone(ctx context.Context, l *lake.Lake, name, why string) (release func(), err error) {
+	release, ok, err := l.Exclusive(ctx, name)
+	if err == nil && !ok {
+		err = errors.New(why)
 	}
-	f, err := os.OpenFile(filepath.Join(data, name), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		return nil, errors.New(why)
-	}
-	return func() { f.Close() }, nil
+	return release, err
 }
 
 // night is one walk over the steps. What a step needs from an earlier one is found again when that one is skipped.
@@ -175,7 +168,7 @@ func (n *night) ended(ctx context.Context, step string) (bool, error) {
 	return i >= 0 && r.Steps[i].Status != "failed", nil
 }
 
-// seal moves acknowledged events to the lake. It has done something when the snapshot is another one than before.
+// seal moves acknowledged events to the lake, those of every server, and ends the retention of old days. It has done something when the snapshot is another one than before.
 func (n *night) seal(ctx context.Context) (bool, int64, error) {
 	old, err := n.l.Snapshot(ctx)
 	if err != nil {
@@ -185,8 +178,18 @@ func (n *night) seal(ctx context.Context) (bool, int64, error) {
 	if err := old.Close(); err != nil {
 		return false, 0, err
 	}
-	if err := n.l.Seal(ctx); err != nil {
+	shop := n.a.Config.Shop()
+	if n.report.Servers, err = n.l.Barrier(ctx, shop.Midnight(n.asOf), n.cmd.Wait, n.cmd.Without); err != nil {
 		return false, 0, err
+	}
+	if days := n.a.Config.RetentionDays; days > 0 {
+		first := shop.DayOf(n.a.Now()) - features.Day(days)
+		if n.report.Dropped, err = n.l.DropBefore(ctx, first); err != nil {
+			return false, 0, err
+		}
+		if n.report.Dropped > 0 {
+			n.say("nightly: events before %s are beyond the retention of %d days: %d segments dropped", first, days, n.report.Dropped)
+		}
 	}
 	if n.snap, err = n.l.Snapshot(ctx); err != nil {
 		return false, 0, err
@@ -238,7 +241,25 @@ func (n *night) features(ctx context.Context) (bool, int64, error) {
 		return false, 0, err
 	}
 	there := slices.ContainsFunc(was, func(r lake.Run) bool { return r.Version == n.meta.Version })
-	return !there || n.again("features"), int64(len(n.table.Users)), nil
+	did := !there || n.again("features")
+	if did {
+		err = n.audit(ctx)
+	}
+	return did, int64(len(n.table.Users)), err
+}
+
+// audit computes a part of the users again from raw events, every night another one. A difference does not stop the night: it is said, and counted in the report.
+func (n *night) audit(ctx context.Context) error {
+	a, err := n.e.Audit(ctx, n.snap, n.table, int(n.asOf)%lake.Buckets)
+	if err != nil {
+		return err
+	}
+	n.report.Audit = &a
+	if a.Differences > 0 {
+		n.a.Log.Error("features from tiles are not those of raw events: run `perennial nightly --from tiles`, and tell us", "users", a.Differences, "of", a.Users, "columns", a.Columns)
+	}
+	n.say("nightly: audit: %d users computed again from raw events, %d differ", a.Users, a.Differences)
+	return nil
 }
 
 // scoreAll scores every user into a private directory, unless these facts were scored with these models before.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"perennial/features"
+	"perennial/features/lake"
 	"perennial/models"
 )
 
@@ -104,6 +105,9 @@ func TestNightly(t *testing.T) {
 	}
 	if !slices.Equal(names, nightSteps) || first.ScoreVersion == "" || first.ChurnModel == "" || first.LTVModel == "" {
 		t.Fatalf("first night: %+v", first)
+	}
+	if a := first.Audit; a == nil || a.Users == 0 || a.Differences != 0 {
+		t.Errorf("audit of the first night: %+v, want users of a bucket computed again and none that differs", a)
 	}
 	again := nightOf(t, data)
 	for _, s := range again.Steps {
@@ -215,7 +219,12 @@ func TestNightRefuses(t *testing.T) {
 		command(t, 1, "score", "--as-of", "2025-05-01", "--churn-model", "churn-2025-01-01-00000000", "--data", data)
 	})
 	t.Run("two nights at once", func(t *testing.T) {
-		unlock, err := lockNight(data)
+		l, err := lake.Open(t.Context(), lake.Options{Dir: data})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		unlock, err := alone(t.Context(), l, "nightly", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -224,6 +233,50 @@ func TestNightRefuses(t *testing.T) {
 			t.Errorf("message %q", err)
 		}
 	})
+}
+
+// A retention drops the days that are older, from the lake and from what is computed of it; tiles of old nights go.
+func TestNightKeepsRetention(t *testing.T) {
+	data := shopLake(t, "2026")
+	config := filepath.Join(t.TempDir(), "perennial.yaml")
+	dayCount := func() (days int, first features.Day) {
+		t.Helper()
+		l, err := lake.Open(t.Context(), lake.Options{Dir: data})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		snap, err := l.Snapshot(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer snap.Close()
+		return len(snap.Segments), snap.Segments[0].Day
+	}
+	before, _ := dayCount()
+	write(t, config, "retention_days: 399\n")
+	command(t, 2, "nightly", "--as-of", "2025-09-01", "--data", data, "--config", config)
+	write(t, config, "retention_days: 400\nclock: 2026-05-01T00:00:00Z\n")
+	night := nightOf(t, data, "--config", config)
+	after, first := dayCount()
+	if want := mustDay(t, "2026-05-01") - 400; night.Dropped == 0 || before-after != night.Dropped || first != want {
+		t.Errorf("%d of %d segments dropped, the first day is %s; want those before %s", night.Dropped, before, first, want)
+	}
+	if a := night.Audit; a == nil || a.Differences != 0 {
+		t.Errorf("audit after the retention: %+v", a)
+	}
+	if again := nightOf(t, data, "--config", config); again.Dropped != 0 || again.ScoreVersion != night.ScoreVersion {
+		t.Errorf("the second night dropped %d segments and scored %s, want none and %s", again.Dropped, again.ScoreVersion, night.ScoreVersion)
+	}
+}
+
+func mustDay(t *testing.T, text string) features.Day {
+	t.Helper()
+	d, err := features.ParseDay(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // TestAnchors: the month's cuts are over, refunds included, at the night's cut, and one horizon apart.

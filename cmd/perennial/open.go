@@ -18,6 +18,14 @@ import (
 	"perennial/features/warehouse"
 )
 
+// private is the directory of what belongs to this server alone: the data directory, unless several servers share it.
+func (a *App) private() string {
+	if a.Config.Server == "" {
+		return a.Data
+	}
+	return filepath.Join(a.Data, "servers", a.Config.Server)
+}
+
 // openLake opens the data directory's lake, making it when missing; the journal stays closed.
 func (a *App) openLake(ctx context.Context) (*lake.Lake, error) { return a.openSharedLake(ctx, nil) }
 
@@ -26,7 +34,7 @@ func (a *App) openSharedLake(ctx context.Context, shared lake.Shared) (*lake.Lak
 	if err := os.MkdirAll(a.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	return lake.Open(ctx, lake.Options{Dir: a.Data, Shop: a.Config.Shop(), Now: a.Now, Logger: a.Log, Memory: a.memory(), Shared: shared})
+	return lake.Open(ctx, lake.Options{Dir: a.Data, Server: a.Config.Server, Database: a.Config.Database, Shop: a.Config.Shop(), Now: a.Now, Logger: a.Log, Memory: a.memory(), Shared: shared})
 }
 
 // openEngine starts an embedded engine with this many threads over the default catalog and DATA/catalog.yaml; with engine: trino the cluster computes

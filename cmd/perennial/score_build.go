@@ -31,7 +31,7 @@ func (s *scoring) build(ctx context.Context, again bool) (run lake.Run, err erro
 			err = fmt.Errorf("score as of %s: %w", s.asOf, err)
 		}
 	}()
-	unlock, err := lockData(s.a.Data, "scoring.lock", "another run is scoring on this data directory; wait for it to end")
+	unlock, err := alone(ctx, s.l, "scoring", "another run is scoring on this data directory; wait for it to end")
 	if err != nil {
 		return run, err
 	}

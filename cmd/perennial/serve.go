@@ -51,7 +51,7 @@ GET /healthz is 200 while the process lives, GET /readyz when it can take events
 
 // Run serves until it is told to stop.
 func (c serveCmd) Run(ctx context.Context, a *App) (err error) {
-	if err := refuseSecondServer(a.Data); err != nil {
+	if err := refuseSecondServer(a.private()); err != nil {
 		return err
 	}
 	store, err := a.openStore(ctx)

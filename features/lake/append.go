@@ -23,7 +23,7 @@ func (l *Lake) Append(ctx context.Context, events []features.Event) ([]Status, e
 		return nil, err
 	}
 	defer j.leave()
-	if err := l.disk.check(l.o.Dir, l.o.Reserve, j.tailBytes.Load()); err != nil {
+	if err := l.disk.check(l.o.Private, l.o.Reserve, j.tailBytes.Load()); err != nil {
 		return nil, err
 	}
 	if j.tailEvents.Load() >= l.o.MaxTail {

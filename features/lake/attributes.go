@@ -11,19 +11,17 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/jmoiron/sqlx"
-
 	"perennial/features"
 )
 
 // PutTraits merges what a shop says of its users into what is stored: a value replaces the one of its name, null forgets it. It
 // returns how many users changed. The same again changes nothing.
 func (l *Lake) PutTraits(ctx context.Context, traits []features.Traits) (changed int, err error) {
-	err = l.inTx(ctx, func(tx *sqlx.Tx) error {
+	err = l.inTx(ctx, func(tx transaction) error {
 		for _, t := range traits {
 			t.User = l.o.Shop.Pseudonym(t.User)
 			var before string
-			err := tx.GetContext(ctx, &before, tx.Rebind(`SELECT doc FROM attributes WHERE user_id = ?`), t.User)
+			err := tx.GetContext(ctx, &before, `SELECT doc FROM attributes WHERE user_id = ?`, t.User)
 			if err != nil && !errors.Is(err, sql.ErrNoRows) {
 				return err
 			}
@@ -42,8 +40,8 @@ func (l *Lake) PutTraits(ctx context.Context, traits []features.Traits) (changed
 			if string(doc) == before || before == "" && len(values) == 0 {
 				continue
 			}
-			if _, err := tx.ExecContext(ctx, tx.Rebind(`INSERT INTO attributes (user_id, doc) VALUES (?, ?)
-				ON CONFLICT (user_id) DO UPDATE SET doc = excluded.doc`), t.User, string(doc)); err != nil {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO attributes (user_id, doc) VALUES (?, ?)
+				ON CONFLICT (user_id) DO UPDATE SET doc = excluded.doc`, t.User, string(doc)); err != nil {
 				return err
 			}
 			changed++
@@ -60,15 +58,15 @@ func (l *Lake) PutTraits(ctx context.Context, traits []features.Traits) (changed
 }
 
 // raiseTraits moves the version of the attributes, so that servers load them again.
-func raiseTraits(ctx context.Context, tx *sqlx.Tx) error {
-	_, err := tx.ExecContext(ctx, tx.Rebind(`INSERT INTO records (kind, key, doc) VALUES ('attributes', 'version', '1')
-		ON CONFLICT (kind, key) DO UPDATE SET doc = CAST(CAST(records.doc AS INTEGER) + 1 AS TEXT)`))
+func raiseTraits(ctx context.Context, tx transaction) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO records (kind, key, doc) VALUES ('attributes', 'version', '1')
+		ON CONFLICT (kind, key) DO UPDATE SET doc = CAST(CAST(records.doc AS INTEGER) + 1 AS TEXT)`)
 	return err
 }
 
 // eraseTraits forgets what the shop said of a user.
-func eraseTraits(ctx context.Context, tx *sqlx.Tx, user string) error {
-	r, err := tx.ExecContext(ctx, tx.Rebind(`DELETE FROM attributes WHERE user_id = ?`), user)
+func eraseTraits(ctx context.Context, tx transaction, user string) error {
+	r, err := tx.ExecContext(ctx, `DELETE FROM attributes WHERE user_id = ?`, user)
 	if err != nil {
 		return err
 	}

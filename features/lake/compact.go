@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jmoiron/sqlx"
-
 	"perennial/features"
 )
 
@@ -47,7 +45,7 @@ func (l *Lake) Compact(ctx context.Context) (int, error) {
 }
 
 func (l *Lake) compactDay(ctx context.Context, day features.Day) error {
-	return l.locked(ctx, func() error {
+	return l.locked(ctx, func(ctx context.Context) error {
 		old, err := l.segments(ctx, l.db, `removed IS NULL AND day = ?`, day)
 		if err != nil || len(old) < 2 {
 			return err
@@ -96,7 +94,7 @@ func (l *Lake) rewrite(ctx context.Context, day features.Day, old []Segment, kee
 		}
 		fresh = []Segment{merged}
 	}
-	err = l.inTx(ctx, func(tx *sqlx.Tx) error {
+	err = l.inTx(ctx, func(tx transaction) error {
 		err := l.replace(ctx, tx, old, fresh)
 		reached("replace: to commit")
 		return err
@@ -106,7 +104,7 @@ func (l *Lake) rewrite(ctx context.Context, day features.Day, old []Segment, kee
 }
 
 // replace swaps segments in the manifest under one new snapshot number.
-func (l *Lake) replace(ctx context.Context, tx *sqlx.Tx, old, fresh []Segment) error {
+func (l *Lake) replace(ctx context.Context, tx transaction, old, fresh []Segment) error {
 	id, err := nextSnapshot(ctx, tx)
 	if err != nil {
 		return err

@@ -4,18 +4,16 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/jmoiron/sqlx"
-
 	"perennial/features"
 )
 
 // PutCosts stores costs of channels and days. The same cost again changes nothing; another amount with the same KnownDay replaces the
 // one that stands, with a later one it is a correction that past cuts do not see. It returns how many were new or changed.
 func (l *Lake) PutCosts(ctx context.Context, costs []features.Cost) (changed int, err error) {
-	err = l.inTx(ctx, func(tx *sqlx.Tx) error {
+	err = l.inTx(ctx, func(tx transaction) error {
 		for _, c := range costs {
-			r, err := tx.ExecContext(ctx, tx.Rebind(`INSERT INTO costs (day, channel, campaign, known_day, cost_micros) VALUES (?, ?, ?, ?, ?)
-				ON CONFLICT (day, channel, campaign, known_day) DO UPDATE SET cost_micros = excluded.cost_micros WHERE costs.cost_micros <> excluded.cost_micros`),
+			r, err := tx.ExecContext(ctx, `INSERT INTO costs (day, channel, campaign, known_day, cost_micros) VALUES (?, ?, ?, ?, ?)
+				ON CONFLICT (day, channel, campaign, known_day) DO UPDATE SET cost_micros = excluded.cost_micros WHERE costs.cost_micros <> excluded.cost_micros`,
 				c.Day, c.Channel, c.Campaign, c.KnownDay, c.Micros)
 			if err != nil {
 				return err
@@ -44,10 +42,10 @@ func (l *Lake) Costs(ctx context.Context, from, to, known features.Day) ([]featu
 		KnownDay features.Day    `db:"known_day"`
 		Micros   features.Micros `db:"cost_micros"`
 	}
-	if err := l.db.SelectContext(ctx, &found, l.db.Rebind(`SELECT day, channel, campaign, known_day, cost_micros FROM costs c
+	if err := l.db.SelectContext(ctx, &found, `SELECT day, channel, campaign, known_day, cost_micros FROM costs c
 		WHERE day >= ? AND day < ? AND known_day < ? AND NOT EXISTS (SELECT 1 FROM costs n WHERE n.day = c.day AND n.channel = c.channel
 			AND n.campaign = c.campaign AND n.known_day > c.known_day AND n.known_day < ?)
-		ORDER BY day, channel, campaign`), from, to, known, known); err != nil {
+		ORDER BY day, channel, campaign`, from, to, known, known); err != nil {
 		return nil, fmt.Errorf("costs: %w", err)
 	}
 	costs := make([]features.Cost, len(found))

@@ -58,7 +58,7 @@ func (l *Lake) engine(ctx context.Context) (*sql.DB, error) {
 	if l.duck != nil {
 		return l.duck, nil
 	}
-	db, err := openDuck(ctx, filepath.Join(l.o.Dir, "tmp"), l.o.Memory, 1, filepath.Join(l.o.Dir, "lake"))
+	db, err := openDuck(ctx, filepath.Join(l.o.Private, "tmp"), l.o.Memory, 1, filepath.Join(l.o.Dir, "lake"))
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func (l *Lake) Erase(ctx context.Context, user string) (Proof, error) {
 		return l.erase(ctx, user)
 	}
 	for until := time.Now().Add(time.Minute); ; {
-		lock, ok, err := tryLock(filepath.Join(l.o.Dir, "serve.lock"))
+		lock, ok, err := tryLock(filepath.Join(l.o.Private, "serve.lock"))
 		if err != nil {
 			return Proof{}, err
 		}
@@ -116,7 +116,7 @@ func (l *Lake) erase(ctx context.Context, user string) (p Proof, err error) {
 		j.mu.Unlock()
 	}
 	p.Before = now
-	if err := l.inTx(ctx, func(tx *sqlx.Tx) error {
+	if err := l.inTx(ctx, func(tx transaction) error {
 		if _, err := nextSnapshot(ctx, tx); err != nil {
 			return err
 		}
@@ -126,11 +126,11 @@ func (l *Lake) erase(ctx context.Context, user string) (p Proof, err error) {
 		if err := eraseLinks(ctx, tx, user); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, tx.Rebind(`DELETE FROM consents WHERE user_id = ?`), user); err != nil {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM consents WHERE user_id = ?`, user); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO tombstones (user_id, before_us) VALUES (?, ?)
-			ON CONFLICT (user_id) DO UPDATE SET before_us = max(before_us, excluded.before_us)`, user, now.UnixMicro())
+			ON CONFLICT (user_id) DO UPDATE SET before_us = CASE WHEN tombstones.before_us > excluded.before_us THEN tombstones.before_us ELSE excluded.before_us END`, user, now.UnixMicro())
 		return err
 	}); err != nil {
 		return p, err
@@ -197,7 +197,7 @@ func (l *Lake) viewsOf(ctx context.Context, user string) (map[uint64]bool, error
 
 // eraseSegments rewrites the segments that hold the user, a day at a time.
 func (l *Lake) eraseSegments(ctx context.Context, user string, p *Proof) error {
-	return l.locked(ctx, func() error {
+	return l.locked(ctx, func(ctx context.Context) error {
 		live, err := l.segments(ctx, l.db, `removed IS NULL`)
 		if err != nil {
 			return err
@@ -262,7 +262,7 @@ func (l *Lake) eraseRuns(ctx context.Context, user string, p *Proof) error {
 	if err != nil || len(files) == 0 {
 		return err
 	}
-	duck, err := openDuck(ctx, filepath.Join(l.o.Dir, "tmp"), l.o.Memory, 1, l.o.Dir)
+	duck, err := openDuck(ctx, filepath.Join(l.o.Private, "tmp"), l.o.Memory, 1, l.o.Dir)
 	if err != nil {
 		return err
 	}
@@ -444,7 +444,7 @@ func (l *Lake) countRuns(ctx context.Context, user string) (left int64, err erro
 	if err != nil || len(files) == 0 {
 		return 0, err
 	}
-	duck, err := openDuck(ctx, filepath.Join(l.o.Dir, "tmp"), l.o.Memory, 1, l.o.Dir)
+	duck, err := openDuck(ctx, filepath.Join(l.o.Private, "tmp"), l.o.Memory, 1, l.o.Dir)
 	if err != nil {
 		return 0, err
 	}
@@ -499,7 +499,7 @@ func (l *Lake) finishErasure(ctx context.Context, user string, p *Proof) error {
 	if err != nil {
 		return err
 	}
-	if err := l.inTx(ctx, func(tx *sqlx.Tx) error {
+	if err := l.inTx(ctx, func(tx transaction) error {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO erasures (user_hash, before_us, proof) VALUES (?, ?, ?)
 			ON CONFLICT (user_hash) DO UPDATE SET before_us = excluded.before_us, proof = excluded.proof`, userHash(key, user), p.Before.UnixMicro(), string(doc)); err != nil {
 			return err
@@ -510,6 +510,10 @@ func (l *Lake) finishErasure(ctx context.Context, user string, p *Proof) error {
 		_, err := nextSnapshot(ctx, tx)
 		return err
 	}); err != nil {
+		return err
+	}
+	if l.db.shared { // old rows go with PostgreSQL's own vacuum and write-ahead log
+		_, err = l.db.ExecContext(ctx, `VACUUM tombstones, links, consents, attributes`)
 		return err
 	}
 	_, err = l.db.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`) // the pages were overwritten with zeros: secure_delete
@@ -600,13 +604,13 @@ func (l *Lake) withoutErased(ctx context.Context, b lot) (lot, int, error) {
 // grace and the last lease. It returns how many segments it dropped.
 func (l *Lake) DropBefore(ctx context.Context, day features.Day) (int, error) {
 	dropped := 0
-	err := l.locked(ctx, func() error {
+	err := l.locked(ctx, func(ctx context.Context) error {
 		old, err := l.segments(ctx, l.db, `removed IS NULL AND day < ?`, day)
 		if err != nil || len(old) == 0 {
 			return err
 		}
 		dropped = len(old)
-		return l.inTx(ctx, func(tx *sqlx.Tx) error { return l.replace(ctx, tx, old, nil) })
+		return l.inTx(ctx, func(tx transaction) error { return l.replace(ctx, tx, old, nil) })
 	})
 	if err != nil {
 		return 0, fmt.Errorf("drop events before %s: %w", day, err)

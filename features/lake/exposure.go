@@ -175,7 +175,7 @@ func (l *Lake) flushViews(ctx context.Context) error {
 		if n == 0 {
 			return nil
 		}
-		if err := l.disk.check(l.o.Dir, l.o.Reserve, j.tailBytes.Load()); err != nil {
+		if err := l.disk.check(l.o.Private, l.o.Reserve, j.tailBytes.Load()); err != nil {
 			return err
 		}
 		if err := ctx.Err(); err != nil {

@@ -54,17 +54,6 @@ func waitLock(ctx context.Context, path string, wait, pause time.Duration) (*fil
 
 func (l *fileLock) unlock() error { return l.f.Close() }
 
-// locked runs f under the lake lock: anti-join and commit of every sealer, importer and compactor of the machine happen one at a time.
-func (l *Lake) locked(ctx context.Context, f func() error) error {
-	l.lockMu.Lock()
-	defer l.lockMu.Unlock()
-	lock, err := waitLock(ctx, filepath.Join(l.o.Dir, "lake.lock"), 10*time.Minute, 2*time.Millisecond)
-	if err != nil {
-		return fmt.Errorf("lake lock: %w", err)
-	}
-	return errors.Join(f(), lock.unlock())
-}
-
 // syncFile makes the bytes of a file, or the names of a directory, durable.
 func syncFile(path string) error {
 	f, err := os.Open(path)

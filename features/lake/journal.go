@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/jmoiron/sqlx"
 	"github.com/zeebo/xxh3"
 
 	"perennial/features"
@@ -41,6 +40,7 @@ type journal struct {
 	use    sync.RWMutex // held for reading by whoever writes to db, for writing to close it
 	closed bool
 
+	now     func() time.Time
 	repeats bool // an id stands in the replayed tail twice: seals look for it
 
 	mu       sync.Mutex
@@ -91,7 +91,7 @@ func (l *Lake) openJournal(ctx context.Context, lock *fileLock) (_ *journal, err
 		return nil, fmt.Errorf("open the journal: %w", err)
 	}
 	l.recent.reset()
-	j := &journal{db: db, lock: lock, next: 1, inflight: map[uint64]*flight{}}
+	j := &journal{db: db, lock: lock, now: l.now, next: 1, inflight: map[uint64]*flight{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, db.Close())
@@ -122,7 +122,7 @@ func (l *Lake) openJournal(ctx context.Context, lock *fileLock) (_ *journal, err
 	return j, nil
 }
 
-func (l *Lake) journalDir() string { return filepath.Join(l.o.Dir, "journal") }
+func (l *Lake) journalDir() string { return filepath.Join(l.o.Private, "journal") }
 
 // readMeta reads the journal's id, making it with a new journal, and the persisted clock and sequence.
 func (j *journal) readMeta() error {
@@ -335,8 +335,9 @@ func (j *journal) flying(mark uint32) *flight {
 }
 
 // settled waits for every batch that began before the call and returns the highest sequence number below which no batch is in
-// flight: a seal may go up to there and not further, or it would lose sight of a batch that commits late.
-func (j *journal) settled(ctx context.Context) (int64, error) {
+// flight: a seal may go up to there and not further, or it would lose sight of a batch that commits late. No event above it was, or will be, received
+// up to the time that it returns.
+func (j *journal) settled(ctx context.Context) (upper int64, through time.Time, err error) {
 	j.mu.Lock()
 	begun := make([]*flight, 0, len(j.inflight))
 	for _, f := range j.inflight {
@@ -347,16 +348,21 @@ func (j *journal) settled(ctx context.Context) (int64, error) {
 		select {
 		case <-f.done:
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return 0, through, ctx.Err()
 		}
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	upper := j.next - 1
-	for _, f := range j.inflight {
-		upper = min(upper, f.first-1)
+	if now := j.now().UTC().Truncate(time.Microsecond); now.After(j.clock) {
+		j.clock = now
 	}
-	return upper, nil
+	upper, through = j.next-1, j.clock
+	for _, f := range j.inflight {
+		if upper = min(upper, f.first-1); !f.received.After(through) {
+			through = f.received.Add(-time.Microsecond)
+		}
+	}
+	return upper, through, nil
 }
 
 // forget deletes the sealed records and remembers the clock and the sequence, which the records carried until now.
@@ -378,9 +384,9 @@ func (j *journal) forget(upTo int64) error {
 }
 
 // markSealed is the journal's part of the transaction that publishes its segments.
-func markSealed(ctx context.Context, tx *sqlx.Tx, id string, upTo int64) error {
+func markSealed(ctx context.Context, tx transaction, id string, upTo int64) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO journals (journal_id, sealed_seq) VALUES (?, ?)
-		ON CONFLICT (journal_id) DO UPDATE SET sealed_seq = max(sealed_seq, excluded.sealed_seq), empty = 0`, id, upTo)
+		ON CONFLICT (journal_id) DO UPDATE SET sealed_seq = CASE WHEN journals.sealed_seq > excluded.sealed_seq THEN journals.sealed_seq ELSE excluded.sealed_seq END, empty = 0`, id, upTo)
 	return err
 }
 

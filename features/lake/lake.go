@@ -16,8 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jmoiron/sqlx"
-
 	"perennial/features"
 )
 
@@ -37,6 +35,9 @@ var ErrNotServing = fmt.Errorf("the journal is not open: %w", ErrBusy)
 // Options of Open. The zero value of every optional field is usable.
 type Options struct {
 	Dir       string // the data directory
+	Server    string // the name of one of several servers that share the data directory and Database; "" where there is one
+	Database  string // the PostgreSQL of several servers, as pgx reads an address
+	Private   string // directory of what belongs to the server alone: the journal, its lock and socket, temporary files; "" means Dir, or Dir/servers/SERVER
 	Shop      features.Shop
 	Now       func() time.Time // nil means time.Now; a shop clock for demos
 	Logger    *slog.Logger     // nil discards
@@ -52,7 +53,7 @@ type Options struct {
 // Lake is the store of one data directory. It is safe for concurrent use.
 type Lake struct {
 	o      Options
-	db     *sqlx.DB
+	db     manifest
 	lockMu sync.Mutex // orders this process's takers of the lake lock
 	duckMu sync.Mutex
 	duck   *sql.DB
@@ -152,6 +153,12 @@ func Open(ctx context.Context, o Options) (*Lake, error) {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	o.Dir = dir
+	if o.Private == "" && o.Server != "" {
+		o.Private = filepath.Join(dir, "servers", o.Server)
+	}
+	if o.Private, err = filepath.Abs(cmp.Or(o.Private, dir)); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
 	o.Memory = cmp.Or(o.Memory, 1<<30)
 	o.Reserve = cmp.Or(o.Reserve, 1<<30)
 	o.MaxTail = cmp.Or(o.MaxTail, 2_000_000)
@@ -164,15 +171,20 @@ func Open(ctx context.Context, o Options) (*Lake, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	for _, sub := range []string{"lake/tmp", "lake/events", "tmp"} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+	for _, sub := range []string{filepath.Join(dir, "lake/tmp"), filepath.Join(dir, "lake/events"), filepath.Join(o.Private, "tmp")} {
+		if err := os.MkdirAll(sub, 0o700); err != nil {
 			return nil, fmt.Errorf("data directory: %w", err)
 		}
 	}
 	l := &Lake{o: o}
 	l.leases.init()
 	l.views.init()
-	if l.db, err = openDB(filepath.Join(dir, "lake.db")); err != nil {
+	if o.Server != "" {
+		l.db, err = openShared(ctx, o.Database)
+	} else {
+		l.db, err = openDB(filepath.Join(dir, "lake.db"))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("lake.db: %w", err)
 	}
 	if err := l.migrate(ctx); err != nil {

@@ -36,7 +36,7 @@ func (l *Lake) Load(ctx context.Context, events []features.Event) (accepted, dup
 		l.setDays(e)
 		b.seqs[i] = int64(i + 1)
 	}
-	err = l.locked(ctx, func() error {
+	err = l.locked(ctx, func(ctx context.Context) error {
 		w, err := l.write(ctx, b, nil)
 		duplicate = w.duplicates + w.hidden
 		return err

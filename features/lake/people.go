@@ -184,15 +184,17 @@ func linksAfter(ctx context.Context, q sqlx.QueryerContext, after int64) ([]feat
 }
 
 // publishLinks enters the links of a lot of events in lake.db. An alias keeps the link that was known first.
-func publishLinks(ctx context.Context, tx *sqlx.Tx, events []features.Event) error {
+func publishLinks(ctx context.Context, tx transaction, events []features.Event) error {
 	for i := range events {
 		link, ok := features.LinkOf(&events[i])
 		if !ok {
 			continue
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO links (alias, user_id, known_us)
-			SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM links WHERE alias = ? AND known_us <= ?)`,
-			link.Alias, link.User, link.KnownAt.UnixMicro(), link.Alias, link.KnownAt.UnixMicro()); err != nil {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM links WHERE alias = ? AND known_us > ?`, link.Alias, link.KnownAt.UnixMicro()); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO links (alias, user_id, known_us) VALUES (?, ?, ?) ON CONFLICT (alias) DO NOTHING`,
+			link.Alias, link.User, link.KnownAt.UnixMicro()); err != nil {
 			return err
 		}
 	}
@@ -200,7 +202,7 @@ func publishLinks(ctx context.Context, tx *sqlx.Tx, events []features.Event) err
 }
 
 // eraseLinks takes every link of an erased user out of lake.db.
-func eraseLinks(ctx context.Context, tx *sqlx.Tx, user string) error {
+func eraseLinks(ctx context.Context, tx transaction, user string) error {
 	_, err := tx.ExecContext(ctx, `DELETE FROM links WHERE alias = ? OR user_id = ?`, user, user)
 	return err
 }

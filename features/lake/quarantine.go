@@ -31,12 +31,12 @@ type Quarantined struct {
 // quarantine is the file of refused events.
 type quarantine struct{ mu sync.Mutex }
 
-func (l *Lake) quarantinePath() string { return filepath.Join(l.o.Dir, "rejects", "doors.ndjson") }
+func (l *Lake) quarantinePath() string { return filepath.Join(l.o.Private, "rejects", "doors.ndjson") }
 
 // Quarantine keeps refused events aside: faults[i] is what is wrong with texts[i], which may be shorter. It keeps nothing while the disk is full, as
 // the caller is told of each fault anyway.
 func (l *Lake) Quarantine(door string, faults []features.Fault, texts []string) error {
-	if len(faults) == 0 || l.disk.check(l.o.Dir, l.o.Reserve, 0) != nil {
+	if len(faults) == 0 || l.disk.check(l.o.Private, l.o.Reserve, 0) != nil {
 		return nil
 	}
 	var lines []byte

@@ -11,8 +11,6 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/jmoiron/sqlx"
-
 	"perennial/features"
 )
 
@@ -66,7 +64,7 @@ func (l *Lake) Publish(ctx context.Context, r Run) (Run, error) {
 	if err := syncTree(r.Dir); err != nil {
 		return r, fmt.Errorf("publish %s %s: %w", r.Kind, r.Version, err)
 	}
-	err := l.locked(ctx, func() error {
+	err := l.locked(ctx, func(ctx context.Context) error {
 		there, ok, err := l.FindRun(ctx, r.Kind, r.AsOf, r.Version)
 		if err != nil {
 			return err
@@ -98,7 +96,7 @@ func (l *Lake) Publish(ctx context.Context, r Run) (Run, error) {
 		if err != nil {
 			return err
 		}
-		return l.inTx(ctx, func(tx *sqlx.Tx) error {
+		return l.inTx(ctx, func(tx transaction) error {
 			var n int64
 			if err := tx.GetContext(ctx, &n, `SELECT coalesce(max(published), 0) + 1 FROM runs`); err != nil {
 				return err
@@ -159,6 +157,25 @@ func (l *Lake) findRuns(ctx context.Context, where string, args ...any) ([]Run, 
 		runs[i] = Run{Kind: f.Kind, AsOf: f.AsOf, Version: f.Version, Dir: l.abs(f.Dir), Meta: json.RawMessage(f.Meta)}
 	}
 	return runs, nil
+}
+
+// Retire removes the published runs of a kind but the newest so many. Their files are gone at once: a reader that has not opened them yet errs.
+func (l *Lake) Retire(ctx context.Context, kind string, keep int) error {
+	return l.locked(ctx, func(ctx context.Context) error {
+		old, err := l.findRuns(ctx, `kind = ? ORDER BY published DESC`, kind)
+		if err != nil || len(old) <= keep {
+			return err
+		}
+		for _, r := range old[keep:] {
+			if _, err := l.db.ExecContext(ctx, `DELETE FROM runs WHERE kind = ? AND as_of = ? AND version = ?`, r.Kind, r.AsOf, r.Version); err != nil {
+				return fmt.Errorf("retire %s: %w", r.Version, err)
+			}
+			if err := os.RemoveAll(r.Dir); err != nil {
+				return fmt.Errorf("retire %s: %w", r.Version, err)
+			}
+		}
+		return nil
+	})
 }
 
 // PutRecord stores a small JSON document under (kind, key) in lake.db: models, night steps, jobs.

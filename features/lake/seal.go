@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jmoiron/sqlx"
-
 	"perennial/features"
 )
 
@@ -37,7 +35,7 @@ func (l *Lake) Seal(ctx context.Context) error {
 		if _, err := os.Stat(l.journalDir()); errors.Is(err, os.ErrNotExist) {
 			return nil // nothing was ever acknowledged here
 		}
-		lock, ok, err := tryLock(filepath.Join(l.o.Dir, "serve.lock"))
+		lock, ok, err := tryLock(filepath.Join(l.o.Private, "serve.lock"))
 		if err != nil {
 			return err
 		}
@@ -62,7 +60,7 @@ func (l *Lake) Seal(ctx context.Context) error {
 func (l *Lake) sealAlone(ctx context.Context, lock *fileLock) (err error) {
 	defer func() { err = errors.Join(err, lock.unlock()) }()
 	var known, full int
-	if err := l.db.QueryRowContext(ctx, `SELECT count(*), count(*) FILTER (WHERE NOT empty) FROM journals`).Scan(&known, &full); err != nil {
+	if err := l.db.QueryRowxContext(ctx, `SELECT count(*), count(*) FILTER (WHERE empty = 0) FROM journals WHERE name = ?`, l.o.Server).Scan(&known, &full); err != nil {
 		return err
 	}
 	if known > 0 && full == 0 { // its last owner sealed everything before it closed
@@ -84,15 +82,13 @@ func (l *Lake) markEmpty(ctx context.Context, j *journal) error {
 	if j.tailEvents.Load() > 0 {
 		return nil
 	}
-	_, err := l.db.ExecContext(ctx, `INSERT INTO journals (journal_id, sealed_seq, empty) VALUES (?, ?, 1)
-		ON CONFLICT (journal_id) DO UPDATE SET empty = 1`, j.id, j.sealed.Load())
-	return err
+	return l.enterJournal(ctx, j, 1)
 }
 
 // sealJournal seals everything that was acknowledged before the call. A caller that waited for the seal of another finds its own
 // events sealed and returns.
 func (l *Lake) sealJournal(ctx context.Context, j *journal, space bool) error {
-	upper, err := j.settled(ctx)
+	upper, through, err := j.settled(ctx)
 	if err != nil {
 		return err
 	}
@@ -106,7 +102,7 @@ func (l *Lake) sealJournal(ctx context.Context, j *journal, space bool) error {
 			if err := l.seals.pause(ctx, l.o.Burst); err != nil {
 				return err
 			}
-			if upper, err = j.settled(ctx); err != nil { // what came meanwhile comes along
+			if upper, through, err = j.settled(ctx); err != nil { // what came meanwhile comes along
 				return err
 			}
 		}
@@ -115,7 +111,7 @@ func (l *Lake) sealJournal(ctx context.Context, j *journal, space bool) error {
 			return fmt.Errorf("seal: %w", err)
 		}
 	}
-	return nil
+	return l.markThrough(ctx, j, through)
 }
 
 // pause lets a burst of seals on request start at once and then one a second, so that a page that polls does not shred the day.
@@ -167,8 +163,8 @@ func (l *Lake) sealLot(ctx context.Context, j *journal, upper int64) error {
 	b.unique = floor <= b.first && !j.repeats
 	b.covered = func(id string, firstSeq int64) bool { return id == j.id && firstSeq >= floor }
 	var w written
-	err = l.locked(ctx, func() error {
-		w, err = l.write(ctx, b, func(tx *sqlx.Tx) error { return markSealed(ctx, tx, j.id, b.last) })
+	err = l.locked(ctx, func(ctx context.Context) error {
+		w, err = l.write(ctx, b, func(tx transaction) error { return markSealed(ctx, tx, j.id, b.last) })
 		return err
 	})
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/twmb/murmur3"
 
 	"perennial/features"
@@ -44,7 +43,7 @@ type written struct {
 
 // write anti-joins a lot against the sealed ids, writes one segment for each day and publishes them in one transaction, in which
 // also runs. The caller holds the lake lock. Order: COPY, fsync, rename, fsync of the directory, commit.
-func (l *Lake) write(ctx context.Context, b lot, also func(tx *sqlx.Tx) error) (written, error) {
+func (l *Lake) write(ctx context.Context, b lot, also func(tx transaction) error) (written, error) {
 	var w written
 	b, hidden, err := l.withoutErased(ctx, b)
 	if err != nil {
@@ -52,7 +51,7 @@ func (l *Lake) write(ctx context.Context, b lot, also func(tx *sqlx.Tx) error) (
 	}
 	w.hidden = hidden
 	if len(b.events) == 0 {
-		return w, l.inTx(ctx, func(tx *sqlx.Tx) error {
+		return w, l.inTx(ctx, func(tx transaction) error {
 			if also == nil {
 				return nil
 			}
@@ -76,7 +75,7 @@ func (l *Lake) write(ctx context.Context, b lot, also func(tx *sqlx.Tx) error) (
 	if w.segments, err = l.copyDays(ctx, conn, b, fresh); err != nil {
 		return w, err
 	}
-	err = l.inTx(ctx, func(tx *sqlx.Tx) error {
+	err = l.inTx(ctx, func(tx transaction) error {
 		if err := l.publish(ctx, tx, w.segments); err != nil {
 			return err
 		}
@@ -98,7 +97,7 @@ func (l *Lake) write(ctx context.Context, b lot, also func(tx *sqlx.Tx) error) (
 }
 
 // publish enters new segments in the manifest under the next snapshot number.
-func (l *Lake) publish(ctx context.Context, tx *sqlx.Tx, segments []Segment) error {
+func (l *Lake) publish(ctx context.Context, tx transaction, segments []Segment) error {
 	if len(segments) == 0 {
 		return nil
 	}

@@ -49,7 +49,7 @@ func (l *Lake) Serve(ctx context.Context, wait time.Duration) (err error) {
 	if l.journal.Load() != nil {
 		return errors.New("serve: this process serves already")
 	}
-	lock, err := waitLock(ctx, filepath.Join(l.o.Dir, "serve.lock"), wait, 20*time.Millisecond)
+	lock, err := waitLock(ctx, filepath.Join(l.o.Private, "serve.lock"), wait, 20*time.Millisecond)
 	if err != nil {
 		return fmt.Errorf("serve %s: %w", l.o.Dir, err)
 	}
@@ -62,8 +62,7 @@ func (l *Lake) Serve(ctx context.Context, wait time.Duration) (err error) {
 			err = errors.Join(err, j.shut(), lock.unlock())
 		}
 	}()
-	if _, err := l.db.ExecContext(ctx, `INSERT INTO journals (journal_id, sealed_seq, empty) VALUES (?, ?, 0)
-		ON CONFLICT (journal_id) DO UPDATE SET empty = 0`, j.id, j.sealed.Load()); err != nil {
+	if err := l.enterJournal(ctx, j, 0); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
 	s := &l.server
@@ -106,7 +105,7 @@ func (l *Lake) stopServing() error {
 	l.seals.mu.Lock()
 	defer l.seals.mu.Unlock()
 	l.journal.Store(nil)
-	err = errors.Join(err, j.shut(), l.markEmpty(ctx, j), os.Remove(filepath.Join(l.o.Dir, "serve.json")))
+	err = errors.Join(err, j.shut(), l.markEmpty(ctx, j), os.Remove(filepath.Join(l.o.Private, "serve.json")))
 	if s.temp != "" {
 		err = errors.Join(err, os.RemoveAll(s.temp))
 		s.temp = ""
@@ -139,6 +138,9 @@ func (l *Lake) sealLoop(stop <-chan struct{}, early <-chan struct{}) {
 		if err := l.followLinks(ctx); err != nil && ctx.Err() == nil {
 			l.o.Logger.Error("identity links are not fresh", "error", err)
 		}
+		if err := l.followServers(ctx, j); err != nil && ctx.Err() == nil {
+			l.o.Logger.Error("other servers", "error", err)
+		}
 		since := j.oldest.Load()
 		if old := since != 0 && time.Since(time.Unix(0, since)) >= l.o.SealEvery; old || j.tailEvents.Load() >= min(sealLot, l.o.MaxTail/2) {
 			if err := l.sealJournal(ctx, j, false); err != nil && ctx.Err() == nil {
@@ -156,9 +158,9 @@ func (l *Lake) sealLoop(stop <-chan struct{}, early <-chan struct{}) {
 
 // listen makes the socket that other processes of this user ask for a seal. serve.lock is held, so a socket that is there is dead.
 func (l *Lake) listen() (net.Listener, error) {
-	path := filepath.Join(l.o.Dir, "serve.sock")
+	path := filepath.Join(l.o.Private, "serve.sock")
 	if len(path) > maxSocketPath {
-		sum := sha256.Sum256([]byte(l.o.Dir))
+		sum := sha256.Sum256([]byte(l.o.Private))
 		base := "/run"
 		if unix.Access(base, unix.W_OK) != nil {
 			base = os.TempDir()
@@ -184,7 +186,7 @@ func (l *Lake) listen() (net.Listener, error) {
 		err = os.Chmod(path, 0o600)
 	}
 	if err == nil {
-		err = os.WriteFile(filepath.Join(l.o.Dir, "serve.json"), append(doc, '\n'), 0o600)
+		err = os.WriteFile(filepath.Join(l.o.Private, "serve.json"), append(doc, '\n'), 0o600)
 	}
 	if err != nil {
 		return nil, errors.Join(err, ln.Close())
@@ -266,7 +268,7 @@ func sameUser(c net.Conn) bool {
 
 // ask sends one request to the process that owns the journal; done is false when it cannot be reached (it starts or stops).
 func (l *Lake) ask(ctx context.Context, request string) (answer string, done bool, err error) {
-	raw, err := os.ReadFile(filepath.Join(l.o.Dir, "serve.json"))
+	raw, err := os.ReadFile(filepath.Join(l.o.Private, "serve.json"))
 	if err != nil {
 		return "", false, nil
 	}

@@ -68,7 +68,7 @@ func (l *Lake) Snapshot(ctx context.Context) (*Snapshot, error) {
 // claim reads the newest state and enters a lease on it in one transaction, so that no file can go in between.
 func (l *Lake) claim(ctx context.Context) (*lease, error) {
 	h := &lease{}
-	err := l.inTx(ctx, func(tx *sqlx.Tx) error {
+	err := l.inTx(ctx, func(tx transaction) error {
 		if err := tx.GetContext(ctx, &h.snapshot.ID, `SELECT snapshot FROM state`); err != nil {
 			return err
 		}
@@ -76,12 +76,8 @@ func (l *Lake) claim(ctx context.Context) (*lease, error) {
 		if err != nil {
 			host = "unknown"
 		}
-		r, err := tx.ExecContext(ctx, `INSERT INTO leases (snapshot, owner, expires_at) VALUES (?, ?, ?)`,
-			h.snapshot.ID, host+"/"+strconv.Itoa(os.Getpid()), time.Now().Add(leaseLife).Unix())
-		if err != nil {
-			return err
-		}
-		if h.row, err = r.LastInsertId(); err != nil {
+		if err := tx.GetContext(ctx, &h.row, `INSERT INTO leases (snapshot, owner, expires_at) VALUES (?, ?, ?) RETURNING id`,
+			h.snapshot.ID, host+"/"+strconv.Itoa(os.Getpid()), time.Now().Add(leaseLife).Unix()); err != nil {
 			return err
 		}
 		if h.snapshot.Segments, err = l.segments(ctx, tx, `removed IS NULL`); err != nil {
@@ -175,7 +171,7 @@ func (l *Lake) releaseAll() error {
 	}
 	var err error
 	for id, h := range l.leases.held {
-		_, e := l.db.Exec(`DELETE FROM leases WHERE id = ?`, h.row)
+		_, e := l.db.ExecContext(context.Background(), `DELETE FROM leases WHERE id = ?`, h.row)
 		err = errors.Join(err, e)
 		delete(l.leases.held, id)
 	}
@@ -186,7 +182,7 @@ func (l *Lake) releaseAll() error {
 // what crashed writers left behind. It returns how many files went. The caller does not hold the lake lock.
 func (l *Lake) Collect(ctx context.Context) (int, error) {
 	gone := 0
-	err := l.locked(ctx, func() error {
+	err := l.locked(ctx, func(ctx context.Context) error {
 		now := time.Now()
 		if _, err := l.db.ExecContext(ctx, `DELETE FROM leases WHERE expires_at < ?`, now.Unix()); err != nil {
 			return err

@@ -50,7 +50,7 @@ func (l *Lake) Stats() Stats {
 	for i := range l.views.shards {
 		s.Exposed += l.views.shards[i].len()
 	}
-	if free, err := l.disk.look(l.o.Dir, l.o.Reserve/16); err == nil {
+	if free, err := l.disk.look(l.o.Private, l.o.Reserve/16); err == nil {
 		s.FreeBytes = free
 	}
 	tail := int64(0)
