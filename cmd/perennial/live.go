@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -286,41 +284,13 @@ func (v *live) changes(ctx context.Context, since, cursor string, limit int) (an
 	return changes(ctx, v.lake, engine, since, cursor, limit)
 }
 
-// nightly runs the night as a child process at a lower priority, so that it takes nothing from requests, and returns its document.
+// nightly runs the night as a child process and returns its document.
 func (v *live) nightly(ctx context.Context, asOf string) (any, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	args := []string{"nightly", "--json", "--data", v.a.Data}
-	if v.a.Given != "" {
-		args = append(args, "--config", v.a.Given)
-	}
+	args := []string{"nightly"}
 	if asOf != "" {
 		args = append(args, "--as-of", asOf)
 	}
-	var out, said bytes.Buffer
-	child := exec.CommandContext(ctx, self, args...)
-	child.Stdout, child.Stderr, child.WaitDelay = &out, &said, 5*time.Second
-	if err := child.Start(); err != nil {
-		return nil, err
-	}
-	lowerPriority(child.Process.Pid)
-	if err := child.Wait(); err != nil {
-		return nil, fmt.Errorf("nightly: %w: %s", err, lastLine(said.Bytes()))
-	}
 	var doc any
-	if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
-		return nil, fmt.Errorf("nightly: its answer is not JSON: %w", err)
-	}
-	return doc, nil
-}
-
-func lastLine(text []byte) string {
-	lines := bytes.Split(bytes.TrimSpace(text), []byte("\n"))
-	last := lines[len(lines)-1]
-	if len(last) > 300 {
-		last = last[:300]
-	}
-	return string(last)
+	err := v.a.child(ctx, &doc, args...)
+	return doc, err
 }

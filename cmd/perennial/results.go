@@ -28,8 +28,42 @@ type results struct {
 	lake   *lake.Lake
 	engine func(context.Context) (*warehouse.Engine, error)
 
+	apart bool // large measurements run in a process of their own
+
 	mu   sync.Mutex
 	kept map[string]*experiments.Results
+}
+
+// largeRows is from how many rows of a snapshot on a server measures in a child: DuckDB beside requests makes the slowest of them several times slower.
+const largeRows = 1_000_000
+
+// compute answers a question that is not kept.
+func (r *results) compute(ctx context.Context, snap *lake.Snapshot, e *experiments.Experiment, looks []experiments.Look, asOf time.Time, q api.ResultsQuery) (*experiments.Results, error) {
+	rows := int64(0)
+	for _, g := range snap.Segments {
+		rows += g.Rows
+	}
+	if !r.apart || rows < largeRows {
+		doc, _, err := r.judge(ctx, snap, e, looks, asOf, q.Segment, false)
+		return doc, err
+	}
+	return r.computeApart(ctx, e.Key, q)
+}
+
+// computeApart is compute in a process of its own.
+func (r *results) computeApart(ctx context.Context, key string, q api.ResultsQuery) (*experiments.Results, error) {
+	args := []string{"experiment", "results", key}
+	if q.Segment != "" {
+		args = append(args, "--segment", q.Segment)
+	}
+	if q.Until != "" {
+		args = append(args, "--until", q.Until)
+	}
+	doc := &experiments.Results{}
+	if err := r.a.child(ctx, doc, args...); err != nil {
+		return nil, err
+	}
+	return doc, nil
 }
 
 // newResults returns the provider that the server and the night use.
@@ -71,7 +105,7 @@ func (r *results) document(ctx context.Context, key string, q api.ResultsQuery) 
 	id := fmt.Sprint(key, "|", e.Revision, "|", snap.ID, "|", len(looks), "|", q.Segment, "|", q.Until, "|", asOf.Truncate(10*time.Second).Unix())
 	doc := r.kept[id]
 	if doc == nil {
-		if doc, _, err = r.judge(ctx, snap, e, looks, asOf, q.Segment, false); err != nil {
+		if doc, err = r.compute(ctx, snap, e, looks, asOf, q); err != nil {
 			return nil, err
 		}
 		if len(r.kept) >= 64 {

@@ -211,6 +211,7 @@ func (v *live) newServer(ctx context.Context) (*api.Server, error) {
 	}
 	c := v.a.Config
 	answers := newResults(v.a, v.store, v.lake, v.reader)
+	answers.apart = true
 	o := api.Options{Shop: c.Shop(), Now: v.a.Now, Simulated: !c.Clock.IsZero(), Logger: v.a.Log, CORSOrigins: c.CORSOrigins, Version: version,
 		Store: v.store, Lake: v.lake, Snapshot: v.snapshot.Load, Reload: v.reload, Profiles: v.profiles.Load, OfferOut: v.quotas.out, Given: v.quotas.give, Unready: v.why,
 		Web: web.FS(), Results: answers.Results, Look: answers.Look, Dataset: answers.Dataset, Holdout: answers.Holdout, Models: v.models, Promote: v.promote, Runs: v.runs, Why: v.moved, Changes: v.changes, Nightly: v.nightly, Rescore: v.rescore, UnitKey: []byte(c.UnitKey)}
