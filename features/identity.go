@@ -57,6 +57,9 @@ func (p *People) Add(l Link) bool {
 	return true
 }
 
+// Parent returns the id that an id was linked to; "" when it was never linked.
+func (p *People) Parent(id string) string { return p.parent[id] }
+
 // Root returns the user that an id stands for: itself when it was never linked.
 func (p *People) Root(id string) string {
 	for {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -58,6 +59,40 @@ func BenchmarkSealOnRequest(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkSeal seals lots of 250,000 acknowledged events; the processor time is per event and leaves out their way into the journal.
+func BenchmarkSeal(b *testing.B) {
+	const lot = 250_000
+	l := serve(b, b.TempDir(), func(o *lake.Options) { o.MaxTail, o.SealEvery, o.Burst, o.Now = 1<<40, time.Hour, 1<<30, time.Now })
+	var spent time.Duration
+	next := int64(1_000_000_000)
+	for range b.N {
+		for range lot / 1000 {
+			events := batch(1000, next)
+			next += 1000
+			for i := range events {
+				events[i].TS = time.Now()
+			}
+			if _, err := l.Append(b.Context(), events); err != nil {
+				b.Fatal(err)
+			}
+		}
+		before := processorTime(b)
+		if err := l.Seal(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		spent += processorTime(b) - before
+	}
+	b.ReportMetric(float64(spent.Microseconds())/float64(b.N)/lot, "cpu-µs/event")
+}
+
+func processorTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkExposed asks for a recorded exposure among a million.

@@ -50,15 +50,15 @@ func (l *Lake) compactDay(ctx context.Context, day features.Day) error {
 		if err != nil || len(old) < 2 {
 			return err
 		}
-		_, err = l.rewrite(ctx, day, old, "true", false)
+		_, err = l.rewrite(ctx, day, old, columnNames, "true", false)
 		return err
 	})
 }
 
-// rewrite replaces segments of one day by one that holds their rows where keep (SQL) is true, without those of erased users. The
+// rewrite replaces segments of one day by one that holds columns (a select list) of their rows where keep (SQL) is true. The
 // lake lock is held. changed says that the day's content is another: Added is then the new snapshot, so that what was computed
 // from the day is computed again; otherwise it stays that of the newest old segment. It returns how many rows went.
-func (l *Lake) rewrite(ctx context.Context, day features.Day, old []Segment, keep string, changed bool) (dropped int64, err error) {
+func (l *Lake) rewrite(ctx context.Context, day features.Day, old []Segment, columns, keep string, changed bool) (dropped int64, err error) {
 	duck, err := l.engine(ctx)
 	if err != nil {
 		return 0, err
@@ -89,7 +89,7 @@ func (l *Lake) rewrite(ctx context.Context, day features.Day, old []Segment, kee
 	var fresh []Segment
 	if merged.Rows > 0 {
 		name := fmt.Sprintf("seg=%s-%d-%d-c%s", merged.Journal, merged.FirstSeq, merged.LastSeq, newJournalID()[:6])
-		if err := l.copySegment(ctx, conn, "SELECT "+columnNames+" FROM "+source+" ORDER BY user_id, ts, event_id", name, &merged); err != nil {
+		if err := l.copySegment(ctx, conn, "SELECT "+columns+" FROM "+source+" ORDER BY user_id, ts, event_id", name, &merged); err != nil {
 			return 0, err
 		}
 		fresh = []Segment{merged}

@@ -33,7 +33,7 @@ type Proof struct {
 	Complete bool      `json:"complete"`
 }
 
-// Erase forgets a user: what was received of her until now is hidden from every new snapshot at once, refused when it is replayed,
+// Erase forgets a user and every id that was linked to her: what was received of them until now is hidden from every new snapshot at once, refused when it is replayed,
 // and rewritten out of segments, runs, sticky answers, exposures, rejects and the journal. A user who comes back is new. Replaced files go when
 // the last reader's lease does (at most 15 minutes after its last heartbeat); Erase waits for that until ctx ends and then returns
 // a proof with Waiting > 0: call it again to finish. The owner of the journal erases; another process asks it through serve.sock.
@@ -88,8 +88,24 @@ func (l *Lake) eraseAlone(ctx context.Context, user string, lock *fileLock) (Pro
 	return p, errors.Join(err, lock.unlock())
 }
 
-// erase runs in the owner of the journal.
-func (l *Lake) erase(ctx context.Context, user string) (p Proof, err error) {
+// erase runs in the owner of the journal. The ids that stand for the user go first, the farthest in front, so that a killed erasure finds the others when it is asked for again.
+func (l *Lake) erase(ctx context.Context, user string) (Proof, error) {
+	if err := l.followLinks(ctx); err != nil {
+		return Proof{}, fmt.Errorf("erase: %w", err)
+	}
+	all := Proof{Complete: true}
+	for _, id := range append(l.people.below(user), user) {
+		p, err := l.eraseID(ctx, id)
+		all.Before, all.Rows, all.Files, all.Left, all.Waiting, all.Complete = p.Before, all.Rows+p.Rows, all.Files+p.Files, all.Left+p.Left, all.Waiting+p.Waiting, all.Complete && p.Complete
+		if err != nil {
+			return all, err
+		}
+	}
+	return all, nil
+}
+
+// eraseID erases one id.
+func (l *Lake) eraseID(ctx context.Context, user string) (p Proof, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("erase: %w", err)
@@ -156,9 +172,19 @@ func (l *Lake) erase(ctx context.Context, user string) (p Proof, err error) {
 	return p, l.prove(ctx, waiting, user, &p)
 }
 
-// quoteUser is the condition under which a row belongs to the erased past of a user.
+// quoteUser is the condition under which a row of the erased past names a user.
 func quoteUser(user string, before time.Time) string {
 	return fmt.Sprintf("((user_id = %[1]s OR anonymous_id = %[1]s) AND received_at <= TIMESTAMP '%[2]s')", quote(user), before.UTC().Format("2006-01-02 15:04:05.999999"))
+}
+
+// hers is the condition under which such a row is hers. A row of somebody else that names her as anonymous_id, as on a shared device, loses the name.
+func hers(user string, before time.Time) string {
+	return "(" + quoteUser(user, before) + " AND (user_id = " + quote(user) + " OR coalesce(user_id, '') = ''))"
+}
+
+// namelessColumns is columnNames without a user's id as anonymous_id in rows of the erased past.
+func namelessColumns(user string, before time.Time) string {
+	return strings.Replace(columnNames, "anonymous_id", "CASE WHEN "+quoteUser(user, before)+" AND anonymous_id = "+quote(user)+" THEN NULL ELSE anonymous_id END AS anonymous_id", 1)
 }
 
 // viewsOf returns the hashes of a user's exposures, so that she is exposed anew when she comes back.
@@ -214,7 +240,7 @@ func (l *Lake) eraseSegments(ctx context.Context, user string, p *Proof) error {
 			}
 		}
 		for day, old := range byDay {
-			dropped, err := l.rewrite(ctx, day, old, "NOT coalesce("+quoteUser(user, p.Before)+", false)", true)
+			dropped, err := l.rewrite(ctx, day, old, namelessColumns(user, p.Before), "NOT coalesce("+hers(user, p.Before)+", false)", true)
 			if err != nil {
 				return fmt.Errorf("%s: %w", day, err)
 			}
@@ -593,9 +619,17 @@ func (l *Lake) withoutErased(ctx context.Context, b lot) (lot, int, error) {
 	kept := b
 	kept.events, kept.seqs = make([]features.Event, 0, len(b.events)), make([]int64, 0, len(b.seqs))
 	for i := range b.events {
-		if e := &b.events[i]; !gone(e.UserID, e) && !gone(e.AnonymousID, e) {
-			kept.events, kept.seqs = append(kept.events, *e), append(kept.seqs, b.seqs[i])
+		e := b.events[i]
+		if gone(e.UserID, &e) {
+			continue
 		}
+		if gone(e.AnonymousID, &e) {
+			if e.UserID == "" {
+				continue
+			}
+			e.AnonymousID = ""
+		}
+		kept.events, kept.seqs = append(kept.events, e), append(kept.seqs, b.seqs[i])
 	}
 	return kept, len(b.events) - len(kept.events), nil
 }

@@ -145,6 +145,54 @@ func TestEraseLeavesNothing(t *testing.T) {
 	}
 }
 
+// The ids that were linked to a user go with her, through a chain too. Another user of the same device keeps her rows without the device's name.
+func TestEraseTakesLinkedIDs(t *testing.T) {
+	const user, anonymous, device = "Ms-Forget-Me-4711", "anonymous-8153", "device-2718"
+	dir, clock := t.TempDir(), start
+	l := serve(t, dir, func(o *lake.Options) { o.Now = func() time.Time { return clock } })
+	link := func(id, alias, user string) features.Event {
+		return features.Event{EventID: id, UserID: user, AnonymousID: alias, Name: features.IdentityLinked, TS: start.Add(-time.Hour)}
+	}
+	shared := order("shared", "other", start.Add(-time.Hour), 3)
+	shared.AnonymousID = anonymous
+	if _, _, err := l.Load(t.Context(), []features.Event{order("h1", device, start.AddDate(0, -1, 0), 5), order("h2", anonymous, start.AddDate(0, -1, 0), 6), order("h3", "other", start.AddDate(0, -1, 0), 6)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Append(t.Context(), []features.Event{order("e1", user, start.Add(-time.Hour), 1), order("e2", anonymous, start.Add(-time.Hour), 1), link("l1", device, anonymous)}); err != nil {
+		t.Fatal(err)
+	}
+	clock = clock.Add(time.Minute)
+	if _, err := l.Append(t.Context(), []features.Event{link("l2", anonymous, user), shared}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Keep(t.Context(), "x", anonymous, lake.Kept{Variant: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	p, err := l.Erase(t.Context(), user)
+	if err != nil || !p.Complete || p.Left != 0 || p.Rows != 6 {
+		t.Fatalf("Erase = %+v, %v; want complete with 6 rows", p, err)
+	}
+	clock = clock.Add(time.Minute)
+	if got := stored(t, l); got["shared"] != 1 || got["h3"] != 1 || len(got) != 2 {
+		t.Errorf("stored after the erasure: %v, want the two events of the other user", got)
+	}
+	if who := l.Person(anonymous); who != nil {
+		t.Errorf("the erased id is still one of %v", who)
+	}
+	// A replay of what named her, by an import, comes without the name.
+	if _, _, err := l.Load(t.Context(), []features.Event{order("h2", anonymous, start.AddDate(0, -1, 0), 6)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{user, anonymous, device} {
+		if found := bytesOf(t, dir, id); len(found) > 0 {
+			t.Errorf("%s is still in %v", id, found)
+		}
+	}
+}
+
 func TestEraseWaitsForReaders(t *testing.T) {
 	dir := t.TempDir()
 	l := serve(t, dir)

@@ -110,6 +110,24 @@ func (p *people) members(id string) []string {
 	return []string{id}
 }
 
+// below returns the ids that stand for an id, directly or through others, the farthest first.
+func (p *people) below(id string) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var ids []string
+	near := map[string][]string{}
+	for alias := range p.links {
+		if user := p.fold.Parent(alias); user != "" {
+			near[user] = append(near[user], alias)
+		}
+	}
+	for next := near[id]; len(next) > 0; next = next[1:] {
+		ids, next = append(ids, next[0]), append(next, near[next[0]]...)
+	}
+	slices.Reverse(ids)
+	return ids
+}
+
 // refold folds every link from the first on. The caller holds mu.
 func (p *people) refold() {
 	sorted := make([]features.Link, 0, len(p.links))
