@@ -114,6 +114,9 @@ func Load(raw []byte) (*Model, error) {
 	if len(rest) != 0 {
 		return nil, fmt.Errorf("%w: %d bytes too many", ErrCorrupt, len(rest))
 	}
+	if m.conditions() > maxConditions {
+		return nil, fmt.Errorf("%w: %d trees so deep that their explanations would not fit into memory", ErrCorrupt, len(m.trees))
+	}
 	m.compile()
 	return m, nil
 }

@@ -71,7 +71,10 @@ func assemble(names []string, o Objective, base float64, forest []foreign) (*Mod
 			}
 			used[n.feature], b.Cat = true, n.cat
 			if n.cat {
-				b.Levels = append(b.Levels, n.levels...)
+				if b.Levels = append(b.Levels, n.levels...); len(b.Levels) > 1<<16 {
+					slices.Sort(b.Levels)
+					b.Levels = slices.Clip(slices.Compact(b.Levels))
+				}
 			} else if math.IsNaN(n.edge) {
 				return nil, fmt.Errorf("%w: a threshold is not a number", ErrCorrupt)
 			} else {
@@ -98,6 +101,9 @@ func assemble(names []string, o Objective, base float64, forest []foreign) (*Mod
 	}
 	if len(m.trees) > 0 {
 		m.Rows = int(m.trees[0].nodes[0].Cover)
+	}
+	if m.conditions() > maxConditions {
+		return nil, fmt.Errorf("%w: %d trees so deep that their explanations would not fit into memory", ErrUnsupported, len(m.trees))
 	}
 	m.compile()
 	return m, nil

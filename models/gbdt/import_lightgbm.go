@@ -120,6 +120,9 @@ func lightGBMTree(b map[string]string) (foreign, error) {
 						n.levels = append(n.levels, float64(w*32+bit))
 					}
 				}
+				if len(n.levels) > 255 { // nodes may share a set: a small file could ask for any amount of memory
+					return foreign{}, fmt.Errorf("%w: a categorical split of more than 255 levels", ErrUnsupported)
+				}
 			}
 		case kind>>2&3 == 1:
 			return foreign{}, fmt.Errorf("%w: zero_as_missing", ErrUnsupported)

@@ -100,16 +100,6 @@ func TestImportRefuses(t *testing.T) {
 	}
 }
 
-func FuzzImport(f *testing.F) {
-	f.Add(file(f, "lightgbm.txt"))
-	f.Add(file(f, "xgboost.json"))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		if m, err := Import(raw); err == nil {
-			m.PredictRow(make([]float64, len(m.Names)))
-		}
-	})
-}
-
 func file(tb testing.TB, name string) []byte {
 	tb.Helper()
 	raw, err := os.ReadFile(filepath.Join("testdata", name))

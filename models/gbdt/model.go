@@ -12,7 +12,7 @@ type Model struct {
 	bins   []bins
 	trees  []tree
 	flat   []flatTree
-	shap   *explainer
+	shap   explainer
 	tables maskTables
 	fast   shapTables
 }
@@ -55,7 +55,26 @@ func (m *Model) compile() {
 		}
 		m.flat[i] = f
 	}
-	m.shap = newExplainer(m)
+}
+
+// maxConditions bounds the conditions of all paths from a root to a leaf, of which an explanation needs a copy (48 bytes each).
+const maxConditions = 8 << 20
+
+// conditions returns how many conditions the paths of all leaves have together.
+func (m *Model) conditions() int {
+	total, depths := 0, []int(nil)
+	for i := range m.trees {
+		nodes := m.trees[i].nodes
+		depths = append(depths[:0], make([]int, len(nodes))...)
+		for k := range nodes {
+			if n := &nodes[k]; n.leaf(k) {
+				total += depths[k]
+			} else {
+				depths[n.Left], depths[n.Right] = depths[k]+1, depths[k]+1
+			}
+		}
+	}
+	return total
 }
 
 // step follows one node for one row.

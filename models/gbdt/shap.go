@@ -1,6 +1,9 @@
 package gbdt
 
-import "math"
+import (
+	"math"
+	"sync"
+)
 
 // The Shapley value of feature i in one leaf of value v, with path-dependent feature perturbation (Lundberg, Erion, Lee 2018, "Consistent
 // individualized feature attribution for tree ensembles"), is
@@ -43,8 +46,9 @@ type shapLeaf struct {
 	conditions []condition
 }
 
-// explainer holds every leaf of a model.
+// explainer holds every leaf of a model; it is made when the first row is explained.
 type explainer struct {
+	once     sync.Once
 	leaves   []shapLeaf
 	expected float64 // mean raw score over the training rows, by cover
 	rules    [][]rulePoint
@@ -52,8 +56,14 @@ type explainer struct {
 
 type rulePoint struct{ t, w float64 }
 
-func newExplainer(m *Model) *explainer {
-	e := &explainer{expected: m.Base}
+// explainer returns the model's explainer.
+func (m *Model) explainer() *explainer {
+	m.shap.once.Do(func() { m.shap.collect(m) })
+	return &m.shap
+}
+
+func (e *explainer) collect(m *Model) {
+	e.expected = m.Base
 	longest := 1
 	for i := range m.trees {
 		e.walk(m, &m.trees[i], 0, nil)
@@ -71,7 +81,6 @@ func newExplainer(m *Model) *explainer {
 	for n := 1; n < len(e.rules); n++ {
 		e.rules[n] = gaussLegendre(n)
 	}
-	return e
 }
 
 // walk collects the leaves below a node.
@@ -129,57 +138,61 @@ func newScratch(features int) *scratch {
 // block adds every leaf's contributions for the first n rows of the scratch.
 func (e *explainer) block(s *scratch, n int) {
 	for i := range e.leaves {
-		l := &e.leaves[i]
-		d := len(l.conditions)
-		masks := s.masks[:n]
-		clear(masks)
-		for k := range l.conditions {
-			c := &l.conditions[k]
-			var bit [256]uint64
-			for b := range bit {
-				if c.holds(uint8(b)) {
-					bit[b] = 1 << k
-				}
-			}
-			cells := s.cells[c.feature][:n]
-			for r := range masks {
-				masks[r] |= bit[cells[r]]
-			}
-		}
-		if d > tableBits {
-			for r, mask := range masks {
-				e.contributions(l, mask, s.one[:])
-				for k := range d {
-					s.phi[l.conditions[k].feature][r] += s.one[k]
-				}
-			}
-			continue
-		}
-		size := 1 << d
-		if need := d * size; len(s.table) < need {
-			s.table = make([]float64, need)
-		}
-		if len(s.filled) < size {
-			s.filled = make([]uint32, size)
-		}
-		stamp, filled := uint32(i)+1, s.filled
-		for _, mask := range masks {
-			if filled[mask] != stamp {
-				filled[mask] = stamp
-				e.contributions(l, mask, s.one[:])
-				for k := range d {
-					s.table[k*size+int(mask)] = s.one[k]
-				}
+		e.leaf(s, &e.leaves[i], uint32(i)+1, n)
+	}
+	clear(s.filled)
+}
+
+// leaf adds one leaf's contributions for the first n rows. A stamp is no other leaf's until filled is cleared.
+func (e *explainer) leaf(s *scratch, l *shapLeaf, stamp uint32, n int) {
+	d := len(l.conditions)
+	masks := s.masks[:n]
+	clear(masks)
+	for k := range l.conditions {
+		c := &l.conditions[k]
+		var bit [256]uint64
+		for b := range bit {
+			if c.holds(uint8(b)) {
+				bit[b] = 1 << k
 			}
 		}
-		for k := range d {
-			phi, values := s.phi[l.conditions[k].feature][:n], s.table[k*size:][:size]
-			for r, mask := range masks {
-				phi[r] += values[mask]
+		cells := s.cells[c.feature][:n]
+		for r := range masks {
+			masks[r] |= bit[cells[r]]
+		}
+	}
+	if d > tableBits {
+		for r, mask := range masks {
+			e.contributions(l, mask, s.one[:])
+			for k := range d {
+				s.phi[l.conditions[k].feature][r] += s.one[k]
+			}
+		}
+		return
+	}
+	size := 1 << d
+	if need := d * size; len(s.table) < need {
+		s.table = make([]float64, need)
+	}
+	if len(s.filled) < size {
+		s.filled = make([]uint32, size)
+	}
+	filled := s.filled
+	for _, mask := range masks {
+		if filled[mask] != stamp {
+			filled[mask] = stamp
+			e.contributions(l, mask, s.one[:])
+			for k := range d {
+				s.table[k*size+int(mask)] = s.one[k]
 			}
 		}
 	}
-	clear(s.filled)
+	for k := range d {
+		phi, values := s.phi[l.conditions[k].feature][:n], s.table[k*size:][:size]
+		for r, mask := range masks {
+			phi[r] += values[mask]
+		}
+	}
 }
 
 // Contributions fills phi[i][j] with the exact Shapley value of feature j for row i, on the raw score; their sum and Expected make the
@@ -188,7 +201,7 @@ func (m *Model) Contributions(columns [][]float64, phi [][]float64) error {
 	if err := m.fits(columns, len(phi)); err != nil {
 		return err
 	}
-	s := newScratch(len(m.Names))
+	s, e := newScratch(len(m.Names)), m.explainer()
 	for from := 0; from < len(phi); from += explainRows {
 		n := min(explainRows, len(phi)-from)
 		for j := range m.bins {
@@ -199,8 +212,12 @@ func (m *Model) Contributions(columns [][]float64, phi [][]float64) error {
 			for k := 0; k < n; k += fastRows {
 				m.fastBlock(s, k, min(fastRows, n-k))
 			}
+			for i := range m.fast.wide {
+				e.leaf(s, &m.fast.wide[i], uint32(i)+1, n)
+			}
+			clear(s.filled)
 		} else {
-			m.shap.block(s, n)
+			e.block(s, n)
 		}
 		for i := range n {
 			for j := range s.phi {
@@ -212,7 +229,7 @@ func (m *Model) Contributions(columns [][]float64, phi [][]float64) error {
 }
 
 // Expected is the mean raw score over the training rows, by cover: what contributions start from.
-func (m *Model) Expected() float64 { return m.shap.expected }
+func (m *Model) Expected() float64 { return m.explainer().expected }
 
 // gaussLegendre returns the n-point rule on [0, 1], by Newton's method on the Legendre polynomial.
 func gaussLegendre(n int) []rulePoint {

@@ -18,6 +18,7 @@ const groupBits = 9
 type shapTables struct {
 	once  sync.Once
 	trees []shapTree
+	wide  []shapLeaf // leaves whose paths have more than groupBits features, explained one by one
 	ready atomic.Bool
 }
 
@@ -35,20 +36,26 @@ type shapColumn struct {
 type shapGroup struct {
 	shift, bits int
 	features    []int32
-	table       [][]float64 // by feature, then by bits; nil for a leaf whose path has more than groupBits features
-	leaf        shapLeaf    // of a group without a table
+	table       [][]float64 // by feature, then by bits
 }
+
+// maxShapBytes bounds the tables of one model; a model that would need more is explained leaf by leaf.
+const maxShapBytes = 256 << 20
 
 // Hasten makes the tables with which large batches are explained several times faster. It takes a fraction of a second, so it pays from some
 // ten thousand rows on. It is safe for concurrent use; contributions before and after agree to rounding.
 func (m *Model) Hasten() {
 	m.fast.once.Do(func() {
-		m.fast.trees = make([]shapTree, len(m.trees))
+		trees, wide, size := make([]shapTree, len(m.trees)), []shapLeaf(nil), 0
 		for i := range m.trees {
-			b := shapBuilder{e: m.shap, t: &m.trees[i]}
+			b := shapBuilder{e: m.explainer(), t: &m.trees[i]}
 			b.cut(0, nil)
-			m.fast.trees[i] = b.out
+			if size += b.size; size > maxShapBytes {
+				return
+			}
+			trees[i], wide = b.out, append(wide, b.wide...)
 		}
+		m.fast.trees, m.fast.wide = trees, wide
 		m.fast.ready.Store(true)
 	})
 }
@@ -59,6 +66,8 @@ type shapBuilder struct {
 	t    *tree
 	out  shapTree
 	used int // bits of the last word
+	size int // bytes of the tables
+	wide []shapLeaf
 }
 
 // inner returns how many inner nodes are at and below a node.
@@ -85,6 +94,10 @@ func (b *shapBuilder) cut(at int, path []condition) {
 // way at each inner node, in the order of their numbers.
 func (b *shapBuilder) group(at int, path []condition) {
 	nodes := b.nodesBelow(at)
+	if len(path) > groupBits {
+		b.wide = append(b.wide, shapLeaf{value: b.t.nodes[at].Value, conditions: path})
+		return
+	}
 	g := shapGroup{bits: len(path) + len(nodes)}
 	if len(b.out.words) == 0 || b.used+g.bits > 64 {
 		b.out.words, b.out.in, b.used = append(b.out.words, nil), append(b.out.in, nil), 0
@@ -109,11 +122,7 @@ func (b *shapBuilder) group(at int, path []condition) {
 			}
 		}
 	}
-	if g.bits > groupBits {
-		g.leaf = shapLeaf{value: b.t.nodes[at].Value, conditions: path}
-	} else {
-		b.fill(&g, at, path, nodes)
-	}
+	b.fill(&g, at, path, nodes)
 	b.out.in[w] = append(b.out.in[w], g)
 }
 
@@ -143,6 +152,7 @@ func (b *shapBuilder) fill(g *shapGroup, at int, path []condition, nodes []int) 
 			place[f] = len(g.features)
 			g.features = append(g.features, f)
 			g.table = append(g.table, make([]float64, 1<<g.bits))
+			b.size += 8 << g.bits
 		}
 	}
 	bit := map[int]int{}
@@ -271,10 +281,6 @@ func (m *Model) fastBlock(s *scratch, from, n int) {
 			}
 			for k := range t.in[w] {
 				g := &t.in[w][k]
-				if g.table == nil {
-					m.wideGroup(s, g, bits, from)
-					continue
-				}
 				at, low := index[:n], uint64(1)<<g.bits-1
 				for r, v := range bits {
 					at[r] = uint16(v >> g.shift & low)
@@ -286,17 +292,6 @@ func (m *Model) fastBlock(s *scratch, from, n int) {
 					}
 				}
 			}
-		}
-	}
-}
-
-// wideGroup explains the one leaf of a group without a table, row by row.
-func (m *Model) wideGroup(s *scratch, g *shapGroup, bits []uint64, from int) {
-	low := uint64(1)<<g.bits - 1
-	for r, v := range bits {
-		m.shap.contributions(&g.leaf, v>>g.shift&low, s.one[:])
-		for k := range g.leaf.conditions {
-			s.phi[g.leaf.conditions[k].feature][from+r] += s.one[k]
 		}
 	}
 }
