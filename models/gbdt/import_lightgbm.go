@@ -72,11 +72,17 @@ func lightGBMObjective(text string) (Objective, error) {
 	return o, nil
 }
 
+// maxSetWords bounds what one tree's categorical splits read; nodes may share a set.
+const maxSetWords = 4 << 20
+
 // lightGBMTree reads one block. Inner nodes come first; a negative child is the leaf of its complement.
 func lightGBMTree(b map[string]string) (foreign, error) {
 	r := blockReader{b: b}
 	leaves := r.ints("num_leaves", 1)[0]
-	if r.err == nil && (leaves < 1 || leaves > maxLeaves) {
+	if r.err != nil {
+		return foreign{}, r.err
+	}
+	if leaves < 1 || leaves > maxLeaves {
 		return foreign{}, fmt.Errorf("%w: %d leaves", ErrUnsupported, leaves)
 	}
 	if b["is_linear"] == "1" {
@@ -105,6 +111,7 @@ func lightGBMTree(b map[string]string) (foreign, error) {
 		}
 		return c
 	}
+	read := 0
 	for i := range inner {
 		n := foreignNode{feature: features[i], edge: thresholds[i], cover: innerCount[i], left: child(lefts[i]), right: child(rights[i])}
 		switch kind := kinds[i]; {
@@ -114,13 +121,16 @@ func lightGBMTree(b map[string]string) (foreign, error) {
 			if k < 0 || k+1 >= len(bounds) || bounds[k] < 0 || bounds[k] > bounds[k+1] || bounds[k+1] > len(sets) {
 				return foreign{}, fmt.Errorf("%w: categorical split %d", ErrCorrupt, i)
 			}
+			if read += bounds[k+1] - bounds[k]; read > maxSetWords {
+				return foreign{}, fmt.Errorf("%w: categorical splits of more than %d words in one tree", ErrUnsupported, maxSetWords)
+			}
 			for w, word := range sets[bounds[k]:bounds[k+1]] {
 				for bit := range 32 {
 					if word>>bit&1 == 1 {
 						n.levels = append(n.levels, float64(w*32+bit))
 					}
 				}
-				if len(n.levels) > 255 { // nodes may share a set: a small file could ask for any amount of memory
+				if len(n.levels) > 255 {
 					return foreign{}, fmt.Errorf("%w: a categorical split of more than 255 levels", ErrUnsupported)
 				}
 			}
