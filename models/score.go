@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // probabilityMargin keeps a published risk strictly within 0 and 1: nobody is certain to leave.
@@ -39,7 +40,7 @@ type ScoreOptions struct {
 }
 
 // ScoreAll applies a churn and an LTV model (either may be nil) to every user of a frame and hands the scores to emit in parts, in the
-// frame's order, so that a million users need no memory for a million explanations. Deciles are tenths of the frame by rank, 10 the
+// frame's order and one at a time, so that a million users need no memory for a million explanations. Deciles are tenths of the frame by rank, 10 the
 // highest, equal scores in the frame's order; ltv is never negative and its interval is widened to hold it. Reasons are the churn model's,
 // or the LTV model's when there is no churn model. The scores do not depend on how many processors there are.
 func ScoreAll(f *Frame, churn, ltv Model, o ScoreOptions, emit func(part []Score) error) error {
@@ -70,24 +71,44 @@ func ScoreAll(f *Frame, churn, ltv Model, o ScoreOptions, emit func(part []Score
 	if len(f.Users) >= hastenRows {
 		hasten(model)
 	}
+	// Parts are handed on while the next ones are made: what is done with them is the work of one processor.
+	made, failed := make(chan []Score, runtime.GOMAXPROCS(0)), make(chan error, 1)
+	var stop atomic.Bool
+	go func() {
+		var err error
+		for part := range made {
+			if err == nil {
+				err = emit(part)
+				stop.Store(err != nil)
+			}
+		}
+		failed <- err
+	}()
+	one := func(rows []int32) ([]Score, error) {
+		return scorePart(f, rows, risk, value, churn, ltv, model, target)
+	}
+	err = inOrder(rows, one, made, &stop)
+	close(made)
+	return errors.Join(err, <-failed)
+}
+
+// inOrder makes parts of explainRows rows on all processors and hands them on in the order of the rows, until an error or stop.
+func inOrder(rows []int32, part func(rows []int32) ([]Score, error), made chan<- []Score, stop *atomic.Bool) error {
 	n, workers := len(rows), runtime.GOMAXPROCS(0)
 	parts, errs := make([][]Score, workers), make([]error, workers)
-	for lo := 0; lo < n; lo += workers * explainRows {
+	for lo := 0; lo < n && !stop.Load(); lo += workers * explainRows {
 		var wait sync.WaitGroup
 		for k := range workers {
 			from, to := min(lo+k*explainRows, n), min(lo+(k+1)*explainRows, n)
-			wait.Go(func() { parts[k], errs[k] = scorePart(f, rows[from:to], risk, value, churn, ltv, model, target) })
+			wait.Go(func() { parts[k], errs[k] = part(rows[from:to]) })
 		}
 		wait.Wait()
 		for k, part := range parts {
 			if errs[k] != nil {
 				return errs[k]
 			}
-			if len(part) == 0 {
-				continue
-			}
-			if err := emit(part); err != nil {
-				return err
+			if len(part) > 0 {
+				made <- part
 			}
 		}
 	}

@@ -103,7 +103,7 @@ func (e *explainer) contributions(l *shapLeaf, mask uint64, phi []float64) {
 	for _, p := range e.rules[(d+1)/2] {
 		prefix[0] = 1
 		for k := range d {
-			factor[k] = l.conditions[k].r*(1-p.t) + float64(mask>>k&1)*p.t
+			factor[k] = l.conditions[k].at(int(mask>>k&1), p.t)
 			prefix[k+1] = prefix[k] * factor[k]
 		}
 		suffix := p.w
@@ -125,6 +125,7 @@ type scratch struct {
 	table  []float64 // [condition][mask]
 	filled []uint32  // by mask: the leaf (plus one) whose values the table holds
 	one    [maxDepth]float64
+	halves halves
 }
 
 func newScratch(features int) *scratch {
@@ -177,11 +178,18 @@ func (e *explainer) leaf(s *scratch, l *shapLeaf, stamp uint32, n int) {
 	if len(s.filled) < size {
 		s.filled = make([]uint32, size)
 	}
-	filled := s.filled
+	filled, split := s.filled, n >= halvesRows
+	if split {
+		s.halves.make(l, e.rules[(d+1)/2])
+	}
 	for _, mask := range masks {
 		if filled[mask] != stamp {
 			filled[mask] = stamp
-			e.contributions(l, mask, s.one[:])
+			if split {
+				s.halves.contributions(mask, s.one[:])
+			} else {
+				e.contributions(l, mask, s.one[:])
+			}
 			for k := range d {
 				s.table[k*size+int(mask)] = s.one[k]
 			}
@@ -193,6 +201,76 @@ func (e *explainer) leaf(s *scratch, l *shapLeaf, stamp uint32, n int) {
 			phi[r] += values[mask]
 		}
 	}
+}
+
+// halvesRows is how many rows make it worth while to split a leaf's conditions.
+const halvesRows = 512
+
+// halves computes one leaf's contributions for many masks. The integrand's product over all conditions but one is that over the rest of its half
+// times that over the other half, and a half of at most tableBits/2 conditions has few masks: with both in tables a contribution is a scalar product
+// over the points of the rule.
+type halves struct {
+	bits, points int            // conditions of the first half; points of the rule
+	of           [2]halfTable   // the first half's conditions are the low bits of a mask
+	conditions   [2][]condition // of each half
+}
+
+// halfTable is one half's products at each point: of all its conditions by mask, and of all but one, weighted and scaled, by mask and condition.
+type halfTable struct{ all, rest []float64 }
+
+func (h *halves) make(l *shapLeaf, rule []rulePoint) {
+	h.bits, h.points = len(l.conditions)/2, len(rule)
+	h.conditions = [2][]condition{l.conditions[:h.bits], l.conditions[h.bits:]}
+	for k := range h.of {
+		t, conditions := &h.of[k], h.conditions[k]
+		d := len(conditions)
+		t.all, t.rest = t.all[:0], t.rest[:0]
+		for mask := range 1 << d {
+			for _, p := range rule {
+				product := 1.0
+				for j := range conditions {
+					product *= conditions[j].at(mask>>j&1, p.t)
+				}
+				t.all = append(t.all, product)
+			}
+			for i := range conditions {
+				scale := l.value * (float64(mask>>i&1) - conditions[i].r)
+				for _, p := range rule {
+					product := p.w * scale
+					for j := range conditions {
+						if j != i {
+							product *= conditions[j].at(mask>>j&1, p.t)
+						}
+					}
+					t.rest = append(t.rest, product)
+				}
+			}
+		}
+	}
+}
+
+// at is the condition's factor of the integrand.
+func (c *condition) at(holds int, t float64) float64 { return c.r*(1-t) + float64(holds)*t }
+
+// contributions is explainer.contributions of the leaf that make was given.
+func (h *halves) contributions(mask uint64, phi []float64) {
+	low := int(mask) & (1<<h.bits - 1)
+	phi = h.half(0, low, int(mask)>>h.bits, phi)
+	h.half(1, int(mask)>>h.bits, low, phi)
+}
+
+// half fills phi with the contributions of one half's conditions and returns what is behind them.
+func (h *halves) half(k, own, other int, phi []float64) []float64 {
+	d, points := len(h.conditions[k]), h.points
+	rest, all := h.of[k].rest[own*d*points:][:d*points], h.of[1-k].all[other*points:][:points]
+	for i := range d {
+		sum := 0.0
+		for p, v := range rest[i*points:][:points] {
+			sum += v * all[p]
+		}
+		phi[i] = sum
+	}
+	return phi[d:]
 }
 
 // Contributions fills phi[i][j] with the exact Shapley value of feature j for row i, on the raw score; their sum and Expected make the

@@ -36,7 +36,7 @@ type shapColumn struct {
 type shapGroup struct {
 	shift, bits int
 	features    []int32
-	table       [][]float64 // by feature, then by bits
+	table       []*[1 << groupBits]float64 // by feature, then by bits
 }
 
 // maxShapBytes bounds the tables of one model; a model that would need more is explained leaf by leaf.
@@ -151,8 +151,8 @@ func (b *shapBuilder) fill(g *shapGroup, at int, path []condition, nodes []int) 
 		if _, ok := place[f]; !ok {
 			place[f] = len(g.features)
 			g.features = append(g.features, f)
-			g.table = append(g.table, make([]float64, 1<<g.bits))
-			b.size += 8 << g.bits
+			g.table = append(g.table, new([1 << groupBits]float64))
+			b.size += 8 << groupBits
 		}
 	}
 	bit := map[int]int{}
@@ -264,34 +264,49 @@ func (t *tree) follow(at int, left bool, path []condition) []condition {
 // fastRows is how many rows the tables explain at a time: their bins, bits and sums stay in the nearest caches.
 const fastRows = 512
 
-// fastBlock adds every group's contributions for n ≤ fastRows rows from the given one of the scratch.
+// fastBlock adds every group's contributions for the n ≤ fastRows rows from the given one of the scratch.
 func (m *Model) fastBlock(s *scratch, from, n int) {
 	var word [fastRows]uint64
 	var index [fastRows]uint16
 	for i := range m.fast.trees {
 		t := &m.fast.trees[i]
 		for w, columns := range t.words {
-			bits := word[:n]
-			clear(bits)
+			clear(word[:])
 			for c := range columns {
-				column, cells := &columns[c].bits, s.cells[columns[c].feature][from:from+n]
-				for r, bin := range cells {
-					bits[r] |= column[bin]
-				}
+				or(word[:n], &columns[c].bits, s.cells[columns[c].feature][from:])
 			}
 			for k := range t.in[w] {
 				g := &t.in[w][k]
 				at, low := index[:n], uint64(1)<<g.bits-1
-				for r, v := range bits {
-					at[r] = uint16(v >> g.shift & low)
+				for r := range at {
+					at[r] = uint16(word[r] >> g.shift & low)
 				}
 				for j, f := range g.features {
-					phi, values := s.phi[f][from:from+n], g.table[j]
-					for r, v := range at {
-						phi[r] += values[v]
-					}
+					spread(s.phi[f][from:from+n], g.table[j], at)
 				}
 			}
 		}
+	}
+}
+
+// or, like spread, is a function of its own so that all that its loop needs stays in registers.
+//
+//go:noinline
+func or(bits []uint64, column *[256]uint64, cells []uint8) {
+	cells = cells[:len(bits)]
+	_ = column[0]
+	for r := range bits {
+		bits[r] |= column[cells[r]]
+	}
+}
+
+// spread adds each row's entry of a table.
+//
+//go:noinline
+func spread(phi []float64, table *[1 << groupBits]float64, at []uint16) {
+	at = at[:len(phi)]
+	_ = table[0]
+	for r := range phi {
+		phi[r] += table[at[r]&(1<<groupBits-1)]
 	}
 }
