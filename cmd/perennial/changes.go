@@ -109,25 +109,38 @@ func changes(ctx context.Context, l *lake.Lake, e *warehouse.Engine, since, curs
 		if run.AsOf.String() == at {
 			skip = offset
 		}
-		path := filepath.Join(run.Dir, "changes.parquet")
-		if _, err := os.Stat(path); err != nil {
-			continue // the first run, or one of an older program
-		}
-		t, err := e.ReadTable(ctx, path)
+		all, err := changesOf(ctx, e, run)
 		if err != nil {
 			return page, err
 		}
-		field, before, after := t.Column("field"), t.Column("before"), t.Column("after")
-		if field == nil || before == nil || after == nil {
-			continue
-		}
-		for i := skip; i < len(t.Users); i++ {
+		for i := skip; i < len(all); i++ {
 			if len(page.Changes) == limit {
 				page.Next = run.AsOf.String() + ":" + strconv.Itoa(i)
 				return page, nil
 			}
-			page.Changes = append(page.Changes, change{"score." + field.Texts[i] + ".changed", t.Users[i], run.AsOf.String(), before.Texts[i], after.Texts[i], run.Version})
+			page.Changes = append(page.Changes, all[i])
 		}
 	}
 	return page, nil
+}
+
+// changesOf reads the changes of one run, by user; the first run, and one of an older program, has none.
+func changesOf(ctx context.Context, e *warehouse.Engine, run lake.Run) ([]change, error) {
+	path := filepath.Join(run.Dir, "changes.parquet")
+	if _, err := os.Stat(path); err != nil {
+		return nil, nil
+	}
+	t, err := e.ReadTable(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	field, before, after := t.Column("field"), t.Column("before"), t.Column("after")
+	if field == nil || before == nil || after == nil {
+		return nil, nil
+	}
+	all := make([]change, len(t.Users))
+	for i, user := range t.Users {
+		all[i] = change{"score." + field.Texts[i] + ".changed", user, run.AsOf.String(), before.Texts[i], after.Texts[i], run.Version}
+	}
+	return all, nil
 }

@@ -46,7 +46,9 @@ type Config struct {
 	UnitKey            string    `koanf:"unit_key"`             // HMAC key; when set, frontend keys may ask only about units that are signed with it
 	UnleashURL         string    `koanf:"unleash_url"`          // upstream Unleash server whose flags are kill switches and splits
 	UnleashToken       string    `koanf:"unleash_token"`
-	Vocabulary         string    `koanf:"vocabulary"` // the words for lifecycle stages: stages (default), growth, phases, operations, viral, purchase, funnel
+	WebhookURL         string    `koanf:"webhook_url"`    // where changes of band and stage are delivered
+	WebhookSecret      string    `koanf:"webhook_secret"` // what they are signed with: whsec_BASE64
+	Vocabulary         string    `koanf:"vocabulary"`     // the words for lifecycle stages: stages (default), growth, phases, operations, viral, purchase, funnel
 	location           *time.Location
 }
 
@@ -72,7 +74,7 @@ func configPath(named, data string) string {
 func loadConfig(path string) (Config, error) {
 	k := koanf.New(".")
 	defaults := map[string]any{"timezone": "UTC", "currency": "CNY", "margin_rate": 0.3, "refund_maturity_days": 15, "clock": "",
-		"cors_origins": []string{"*"}, "promotion": "auto", "engine": "duckdb", "trino_url": "", "trino_catalog": "hive", "trino_schema": "perennial", "trino_location": "local:///", "memory": "1GB", "database": "", "server": "", "retention_days": 0, "pseudonym_key": "", "unit_key": "", "unleash_url": "", "unleash_token": "", "vocabulary": "stages"}
+		"cors_origins": []string{"*"}, "promotion": "auto", "engine": "duckdb", "trino_url": "", "trino_catalog": "hive", "trino_schema": "perennial", "trino_location": "local:///", "memory": "1GB", "database": "", "server": "", "retention_days": 0, "pseudonym_key": "", "unit_key": "", "unleash_url": "", "unleash_token": "", "webhook_url": "", "webhook_secret": "", "vocabulary": "stages"}
 	if err := k.Load(confmap.Provider(defaults, "."), nil); err != nil {
 		return Config{}, err
 	}
@@ -111,7 +113,7 @@ func loadConfig(path string) (Config, error) {
 		RefundMaturityDays: k.Int("refund_maturity_days"), CORSOrigins: k.Strings("cors_origins"), Promotion: k.String("promotion"), Memory: k.String("memory"),
 		Engine: k.String("engine"), TrinoURL: k.String("trino_url"), TrinoCatalog: k.String("trino_catalog"), TrinoSchema: k.String("trino_schema"), TrinoLocation: k.String("trino_location"),
 		Database: k.String("database"), Server: k.String("server"), RetentionDays: k.Int("retention_days"), PseudonymKey: k.String("pseudonym_key"), UnitKey: k.String("unit_key"), UnleashURL: k.String("unleash_url"), UnleashToken: k.String("unleash_token"),
-		Vocabulary: k.String("vocabulary")}
+		WebhookURL: k.String("webhook_url"), WebhookSecret: k.String("webhook_secret"), Vocabulary: k.String("vocabulary")}
 	return c.check(k.Get("clock"))
 }
 
@@ -153,6 +155,9 @@ func (c Config) check(clock any) (Config, error) {
 		return c, usagef("config: engine: %q is neither duckdb nor trino", c.Engine)
 	case c.Engine == "trino" && c.TrinoURL == "":
 		return c, usagef("config: trino_url: is needed by engine: trino, such as http://perennial@coordinator:8080")
+	}
+	if err := checkWebhook(c); err != nil {
+		return c, err
 	}
 	if _, err := features.VocabularyOf(c.Vocabulary); err != nil {
 		return c, usagef("config: %v", err)

@@ -58,6 +58,10 @@ memory: 1GB
 # unleash_url: https://unleash.example.com/api
 # unleash_token: "kept outside this file: PERENNIAL_UNLEASH_TOKEN"
 
+# Where changes of band and stage are delivered after each night, signed as Standard Webhooks says.
+# webhook_url: https://automation.example.com/perennial
+# webhook_secret: "whsec_ and 32 random bytes in base64, kept outside this file: PERENNIAL_WEBHOOK_SECRET"
+
 # A fixed "now", for demos and simulations only.
 # clock: 2011-12-10T12:00:00Z
 `

@@ -77,6 +77,10 @@ func TestTwoNights(t *testing.T) {
 			t.Errorf("two pages hold %d changes, one holds %d", len(got), len(all.Changes))
 		}
 	})
+	t.Run("webhook", func(t *testing.T) {
+		all := decoded[changePage](t, "changes", "--json", "--data", data)
+		deliversWhileServing(t, data, first.AsOf, first.ScoreVersion, all.Changes)
+	})
 	t.Run("why", func(t *testing.T) {
 		before, after := exported(t, data, "2025-09-01"), exported(t, data, "2025-09-20")
 		user := decoded[changePage](t, "changes", "--json", "--data", data).Changes[0].User

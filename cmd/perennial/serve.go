@@ -86,6 +86,10 @@ func (c serveCmd) Run(ctx context.Context, a *App) (err error) {
 	if err != nil {
 		return err
 	}
+	hook, err := newWebhook(v)
+	if err != nil {
+		return err
+	}
 	h := &http.Server{Handler: server.Handler(), ReadHeaderTimeout: readHead, ReadTimeout: 2 * time.Minute, IdleTimeout: idle,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.Log.Handler(), slog.LevelWarn)}
 	hot := front.Listen(listener, server, a.Log, readHead, idle)
@@ -97,6 +101,9 @@ func (c serveCmd) Run(ctx context.Context, a *App) (err error) {
 	defer stopBackground()
 	go v.followChanges(background)
 	go v.followScores(background)
+	if hook != nil {
+		go hook.run(background)
+	}
 	journal := make(chan error, 1)
 	go func() { journal <- v.openJournal(background) }()
 
