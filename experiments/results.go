@@ -29,7 +29,8 @@ type Results struct {
 	Decision    Decision                      `json:"decision"`
 	Sensitivity []Sensitivity                 `json:"sensitivity,omitempty"`
 	Series      []SeriesPoint                 `json:"series,omitempty"`
-	Live        *Live                         `json:"live,omitempty"` // gst: what came after the last recorded look, undecided
+	Markers     []Marker                      `json:"markers,omitempty"` // what changed while the series ran
+	Live        *Live                         `json:"live,omitempty"`    // gst: what came after the last recorded look, undecided
 	SQL         []string                      `json:"sql"`
 }
 
@@ -132,6 +133,13 @@ type SeriesPoint struct {
 	Effect  Num    `json:"effect"`
 	Low     Num    `json:"low"`
 	High    Num    `json:"high"`
+}
+
+// Marker is a change of an experiment's enrolment on a day: of its coverage (a ramp's step) or of its weights.
+type Marker struct {
+	Day  string `json:"day"`
+	Code string `json:"code"` // coverage, weights
+	Text Text   `json:"text"`
 }
 
 // Live is what is known beyond the last recorded look.

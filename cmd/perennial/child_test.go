@@ -31,7 +31,9 @@ func TestResultsApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(t, "experiment", "create", "coupon.yaml")
+	must(t, "experiment", "ramp", "coupon", "--coverage", "0.3") // before the start: nothing ran yet
 	must(t, "experiment", "start", "coupon")
+	must(t, "experiment", "ramp", "coupon", "--coverage", "0.5")
 	r := &results{a: a}
 	for _, q := range []api.ResultsQuery{{}, {Segment: "channel"}, {Until: "2026-05-20"}} {
 		args := []string{"experiment", "results", "coupon", "--json"}
@@ -44,6 +46,9 @@ func TestResultsApart(t *testing.T) {
 		var here experiments.Results
 		if err := json.Unmarshal([]byte(must(t, args...)), &here); err != nil {
 			t.Fatal(err)
+		}
+		if m := here.Markers; q.Until == "" && (len(m) != 1 || m[0].Code != "coverage" || m[0].Day != "2026-06-01" || m[0].Text.EN != "coverage 50%") {
+			t.Errorf("markers %+v, want the ramp to 50%% alone", m)
 		}
 		apart, err := r.computeApart(t.Context(), "coupon", q)
 		if err != nil {

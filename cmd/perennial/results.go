@@ -292,8 +292,50 @@ func (r *results) judge(ctx context.Context, snap *lake.Snapshot, e *experiments
 		return nil, nil, err
 	}
 	m.Source.AsOf, m.Source.Snapshot = asOf, snap.ID
-	return experiments.Judge(experiments.Question{Experiment: e, Specs: specs, Shares: shares, Looks: looks, Record: record, Now: asOf,
+	doc, look, err := experiments.Judge(experiments.Question{Experiment: e, Specs: specs, Shares: shares, Looks: looks, Record: record, Now: asOf,
 		MarginRate: r.a.Config.MarginRate, Currency: r.a.Config.Currency, SegmentBy: segment}, m)
+	if err != nil {
+		return nil, nil, err
+	}
+	doc.Markers, err = r.markers(ctx, e.Key, asOf)
+	return doc, look, err
+}
+
+// markers are the days on which a running experiment enrolled another share of units, or by other weights.
+func (r *results) markers(ctx context.Context, key string, until time.Time) ([]experiments.Marker, error) {
+	revisions, err := r.store.Revisions(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	times, err := r.store.RevisionTimes(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	coverage := func(e *experiments.Experiment) float64 {
+		if e.Coverage == nil {
+			return 1
+		}
+		return *e.Coverage
+	}
+	var out []experiments.Marker
+	for i := 1; i < len(revisions) && i < len(times); i++ {
+		was, is := &revisions[i-1], &revisions[i]
+		if was.Status != experiments.Running || times[i].After(until) {
+			continue
+		}
+		mark := experiments.Marker{Day: r.a.Config.Shop().DayOf(times[i]).String()}
+		switch from, to := coverage(was), coverage(is); {
+		case vectorText(was, sharesOf(was)) != vectorText(is, sharesOf(is)):
+			mark.Code, mark.Text = "weights", experiments.Text{ZH: "分流比例改为 " + vectorText(is, sharesOf(is)), EN: "weights " + vectorText(is, sharesOf(is))}
+		case from != to:
+			share := strconv.FormatFloat(100*to, 'g', 4, 64)
+			mark.Code, mark.Text = "coverage", experiments.Text{ZH: "放量到 " + share + "%", EN: "coverage " + share + "%"}
+		default:
+			continue
+		}
+		out = append(out, mark)
+	}
+	return out, nil
 }
 
 // asInvalid turns a fault that the warehouse found in a plan into one that the doors understand.

@@ -10,6 +10,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"perennial/experiments"
 )
@@ -83,6 +84,19 @@ func (s *Store) Revisions(ctx context.Context, key string) ([]experiments.Experi
 		return nil, fmt.Errorf("experiment %s: %w", key, experiments.ErrNotFound)
 	}
 	return list, err
+}
+
+// RevisionTimes returns when the revisions of an experiment were made, in the order of Revisions.
+func (s *Store) RevisionTimes(ctx context.Context, key string) ([]time.Time, error) {
+	var micros []int64
+	if err := s.db.SelectContext(ctx, &micros, s.db.Rebind(`SELECT at FROM experiment_revisions WHERE key = ? ORDER BY revision`), key); err != nil {
+		return nil, fmt.Errorf("control store: %w", err)
+	}
+	times := make([]time.Time, len(micros))
+	for i, m := range micros {
+		times[i] = time.UnixMicro(m).UTC()
+	}
+	return times, nil
 }
 
 func docs[T any](ctx context.Context, s *Store, query string, args ...any) ([]T, error) {

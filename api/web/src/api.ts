@@ -78,6 +78,7 @@ export type Effect = {
   rel_effect: number | null
   rel_low: number | null
   rel_high: number | null
+  shrunk?: number | null
   p_adjusted?: number | null
   variance_reduction?: number | null
   method?: string
@@ -138,6 +139,7 @@ export type Results = {
   profit?: Profit[]
   waterfall?: Record<string, Waterfall> | null
   series?: SeriesPoint[] | null
+  markers?: { day: string; code: string; text: Text }[] | null
   sensitivity?: Sensitivity[] | null
   redemption?: Record<string, Redemption> | null
   heterogeneity?: { metric: string; variant: string; dimension: string; p_value: number | null; p_adjusted: number | null }[] | null

@@ -18,6 +18,10 @@ export function OverTime({ e, r, variant, defs }: { e: Experiment; r: Results; v
     () => (r.series ?? []).filter((p) => p.variant === variant && p.metric === x?.metric).sort((a, b) => a.day.localeCompare(b.day)),
     [r, variant, x?.metric],
   )
+  const marks = useMemo(() => {
+    const days = new Set(points.filter((p) => p.effect !== null).map((p) => p.day))
+    return (r.markers ?? []).filter((m) => days.has(m.day))
+  }, [r.markers, points])
   const unit = x ? metricUnit(x.metric, x.kind, defs?.find((d) => d.key === x.metric)?.field) : 'number'
   const option = useMemo<EChartsOption | null>(() => {
     const known = points.filter((p) => p.effect !== null)
@@ -69,11 +73,11 @@ export function OverTime({ e, r, variant, defs }: { e: Experiment; r: Results; v
           symbolSize: 6,
           lineStyle: { color: color.pineDark, width: 2.5 },
           itemStyle: { color: color.pineDark },
-          markLine: { silent: true, symbol: 'none', label: { show: false }, lineStyle: { color: '#6e7873', type: 'solid', width: 1.2 }, data: [{ yAxis: 0 }] },
+          markLine: { silent: true, symbol: 'none', label: { show: false }, lineStyle: { color: '#6e7873', type: 'solid', width: 1.2 }, data: [{ yAxis: 0 }, ...marks.map((m) => ({ xAxis: f.day(m.day), lineStyle: { type: 'dashed' as const, color: color.inkSoft }, label: { show: true, formatter: say(lang, m.text), color: color.inkSoft, fontSize: 11 } }))] },
         },
       ],
     }
-  }, [points, unit, f, t])
+  }, [points, marks, unit, f, t, lang])
   if (!option || !x) return null
   const name = say(lang, e.variants.find((v) => v.key === variant)?.name) || variant
   const last = points.at(-1)

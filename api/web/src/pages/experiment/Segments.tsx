@@ -63,7 +63,11 @@ export function Segments({ e, r, variant, defs }: { e: Experiment; r: Results; v
                         <Num x={null} reason={x.reason} format={() => null} />
                       )}
                       <span className="quiet small center">{low !== null && high !== null && `${f.delta(unit, low)} … ${f.delta(unit, high)}`}</span>
-                      <b className="num">{x.effect !== null && f.delta(unit, x.effect)}</b>
+                      <b className="num">
+                        {x.effect !== null && f.delta(unit, x.effect)}
+                        {/* Pulled towards all groups: the best of several always looks better than it is. */}
+                        {typeof x.shrunk === 'number' && <span className="quiet small block">{t('seg.shrunk', { effect: f.delta(unit, x.shrunk) })}</span>}
+                      </b>
                     </div>
                   ))}
                 </div>
