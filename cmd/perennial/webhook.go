@@ -44,9 +44,10 @@ type webhook struct {
 	client *http.Client
 	log    *slog.Logger
 	now    func() time.Time
-	runs   func(context.Context) ([]lake.Run, error)              // published score runs, newest first
-	read   func(context.Context, lake.Run) ([]change, error)      // the changes of one
-	wait   func(ctx context.Context, d time.Duration) (over bool) // false when ctx ended first
+	alone  func(context.Context) (release func(), ok bool, err error) // of several servers one delivers
+	runs   func(context.Context) ([]lake.Run, error)                  // published score runs, newest first
+	read   func(context.Context, lake.Run) ([]change, error)          // the changes of one
+	wait   func(ctx context.Context, d time.Duration) (over bool)     // false when ctx ended first
 }
 
 // delivered is how far the receiver has been told: of the run, so many changes.
@@ -80,6 +81,7 @@ func newWebhook(v *live) (*webhook, error) {
 	}
 	return &webhook{url: c.WebhookURL, key: key, cursor: filepath.Join(v.a.Data, "webhook.json"), log: v.a.Log, now: time.Now,
 		client: &http.Client{Timeout: webhookTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		alone:  func(ctx context.Context) (func(), bool, error) { return v.lake.Exclusive(ctx, "webhook") },
 		runs:   func(ctx context.Context) ([]lake.Run, error) { return v.lake.Runs(ctx, "scores") },
 		read: func(ctx context.Context, r lake.Run) ([]change, error) {
 			e, err := v.reader(ctx)
@@ -152,6 +154,11 @@ func backoff(failed int) time.Duration {
 // deliver sends what the receiver does not have yet and returns how many changes it took. A server that has never delivered begins after the runs
 // that are there; a run of an earlier date than one that was delivered is a backfill and passed over.
 func (w *webhook) deliver(ctx context.Context) (sent int, err error) {
+	release, ok, err := w.alone(ctx)
+	if err != nil || !ok {
+		return 0, err
+	}
+	defer release()
 	runs, err := w.runs(ctx)
 	if err != nil {
 		return 0, err

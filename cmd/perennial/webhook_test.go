@@ -98,9 +98,10 @@ func TestWebhookDelivers(t *testing.T) {
 	key, _ := webhookKey(hookSecret)
 	runs := []lake.Run{published("2026-01-01", "scores-a", 7)}
 	var waits []time.Duration
+	mine := true
 	start := func() *webhook {
 		return &webhook{url: server.URL, key: key, cursor: filepath.Join(t.TempDir(), "webhook.json"), client: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-			log: slog.New(slog.DiscardHandler), now: time.Now, runs: func(context.Context) ([]lake.Run, error) { return runs, nil },
+			log: slog.New(slog.DiscardHandler), now: time.Now, alone: func(context.Context) (func(), bool, error) { return func() {}, mine, nil }, runs: func(context.Context) ([]lake.Run, error) { return runs, nil },
 			read: func(_ context.Context, run lake.Run) ([]change, error) { return changes[run.Version], nil }}
 	}
 	w := start()
@@ -128,7 +129,9 @@ func TestWebhookDelivers(t *testing.T) {
 	until(w, 0) // what was there before the webhook is not told
 
 	runs = append([]lake.Run{published("2026-01-02", "scores-b", 1203)}, runs...)
-	r.statuses = []int{500, 0, 302, 200, 429, 200, 200}
+	mine = false
+	until(w, 0) // another server delivers
+	mine, r.statuses = true, []int{500, 0, 302, 200, 429, 200, 200}
 	until(w, 1203)
 	for i, c := range r.accepted {
 		if c != changes["scores-b"][i] {
