@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -78,6 +79,9 @@ func (c featuresTrainingCmd) Run(ctx context.Context, a *App) error {
 		return fmt.Errorf("training: %w", err)
 	}
 	w.say("training: %d days of tiles computed, %.1f s", days, time.Since(start).Seconds())
+	if b.Refused, err = refusedBy(ctx, w, b.Cuts); err != nil {
+		return fmt.Errorf("training: %w", err)
+	}
 	key, err := json.Marshal([]any{b, w.e.CatalogHash(), w.e.PlanTiles(w.snap).Version(), a.Config.MarginRate, w.maturity()})
 	if err != nil {
 		return err
@@ -114,6 +118,21 @@ func (c featuresTrainingCmd) Run(ctx context.Context, a *App) error {
 	}
 	_, err = fmt.Fprintln(a.Out, out)
 	return err
+}
+
+// refusedBy returns by cut who had refused analytics before it, in byte order.
+func refusedBy(ctx context.Context, w *bench, cuts []features.Day) (map[features.Day][]string, error) {
+	by := map[features.Day][]string{}
+	for _, cut := range cuts {
+		refused, err := w.l.Refused(ctx, features.ConsentAnalytics, cut)
+		if err != nil {
+			return nil, err
+		}
+		if len(refused) > 0 {
+			by[cut] = slices.Sorted(maps.Keys(refused))
+		}
+	}
+	return by, nil
 }
 
 // build writes and publishes one set; a killed build of the same set is continued.

@@ -21,6 +21,8 @@ type Build struct {
 	Cuts   []features.Day
 	Labels *LabelWindow // nil: features alone
 	Passes int          // ranges of user buckets, 1 to 64; 0 chooses by the number of tiles
+	// Refused holds by cut the users who are left out, as those whose refusal of analytics was known by then.
+	Refused map[features.Day][]string `json:",omitempty"`
 }
 
 // Column describes a column of a written build in schema.json.
@@ -80,6 +82,11 @@ func (e *Engine) BuildParts(ctx context.Context, snap *lake.Snapshot, tiles stri
 		}
 		if err := r.attach(ctx, "outcome", filepath.Join(dir, outcomesName)); err != nil {
 			return nil, fmt.Errorf("build: outcomes: %w", err)
+		}
+	}
+	if len(b.Refused) > 0 {
+		if err := r.load(ctx, "refused", "cut_day INTEGER, user_id VARCHAR", eachRefused(b.Refused)); err != nil {
+			return nil, fmt.Errorf("build: refusals: %w", err)
 		}
 	}
 	var columns []string
@@ -179,7 +186,7 @@ func partList(dir string, passes int) string {
 // partQuery is the statement of one range of buckets: user_id, as_of, the features and, where asked for, the labels.
 func (e *Engine) partQuery(d Dialect, b Build, where string, fold bool) string {
 	q := &query{p: e.p, d: d, shop: e.o.Shop, cuts: b.Cuts, tiles: true, where: where, bare: true, fold: fold}
-	cut := "cut_day"
+	cut := "q.cut_day"
 	if len(b.Cuts) == 1 {
 		cut = fmt.Sprint(int(b.Cuts[0]))
 	}
@@ -192,11 +199,29 @@ func (e *Engine) partQuery(d Dialect, b Build, where string, fold bool) string {
 	if len(b.Cuts) > 1 {
 		found = "WITH f AS (SELECT * "
 	}
-	found += "FROM (" + q.text() + ") q)"
+	found += "FROM (" + q.text() + ") q"
+	if len(b.Refused) > 0 {
+		found += " WHERE NOT EXISTS (SELECT 1 FROM refused x WHERE x.user_id = q.user_id AND x.cut_day = " + cut + ")"
+	}
+	found += ")"
 	if b.Labels == nil {
 		return found + "\nSELECT f.user_id, " + asOf + names + " FROM f"
 	}
 	return found + e.labelled(d, b.Labels, where, fold) + "\nSELECT f.user_id, " + asOf + names + labelColumns + " FROM f" + labelJoin
+}
+
+// eachRefused gives the rows of refused.
+func eachRefused(byCut map[features.Day][]string) func(row func(...driver.Value) error) error {
+	return func(row func(...driver.Value) error) error {
+		for cut, users := range byCut {
+			for _, u := range users {
+				if err := row(int32(cut), u); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
 }
 
 // emptyTiles makes the two relations without a row, for cuts before the first month.
