@@ -132,7 +132,7 @@ func TestImportedObjectives(t *testing.T) {
 			}
 		}
 	}
-	if len(golden.Models) < 11 {
+	if len(golden.Models) < 39 {
 		t.Fatalf("%d models", len(golden.Models))
 	}
 	for _, c := range golden.Models {
