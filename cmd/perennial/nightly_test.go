@@ -136,6 +136,31 @@ func TestNightly(t *testing.T) {
 		command(t, 2, "score", "--as-of", "2025-09-01", "--shard", "3/3", "--out", whole, "--data", data)
 		command(t, 2, "score", "--as-of", "2025-09-01", "--shard", "0/3", "--data", data)
 	})
+	t.Run("backfill", func(t *testing.T) {
+		type backfill struct {
+			Runs []struct {
+				AsOf         string `json:"as_of"`
+				ScoreVersion string `json:"score_version"`
+				Rows         int    `json:"rows"`
+				Hindsight    bool   `json:"hindsight"`
+			} `json:"runs"`
+		}
+		args := []string{"score", "--from", "2025-08-18", "--to", "2025-09-03", "--every", "7", "--json", "--data", data}
+		made := decoded[backfill](t, args...)
+		if len(made.Runs) != 3 || made.Runs[0].AsOf != "2025-08-18" || made.Runs[2].AsOf != "2025-09-01" {
+			t.Fatalf("runs %+v, want three, a week apart, the oldest first", made.Runs)
+		}
+		if made.Runs[2].ScoreVersion != first.ScoreVersion || made.Runs[0].Rows == 0 || made.Runs[0].Rows > made.Runs[2].Rows {
+			t.Errorf("runs %+v: the last is the night's %s, and the shop grows", made.Runs, first.ScoreVersion)
+		}
+		if again := decoded[backfill](t, args...); !slices.Equal(again.Runs, made.Runs) {
+			t.Errorf("a second backfill made %+v, the first %+v", again.Runs, made.Runs)
+		}
+		for _, wrong := range [][]string{{}, {"--from", "2025-08-18"}, {"--from", "2025-08-18", "--to", "2025-08-01"}, {"--as-of", "2025-09-01", "--from", "2025-08-18", "--to", "2025-08-19"},
+			{"--from", "2025-08-18", "--to", "2025-08-19", "--out", whole}, {"--from", "2025-08-18", "--to", "2025-08-19", "--every", "0"}} {
+			command(t, 2, append(append([]string{"score"}, wrong...), "--data", data)...)
+		}
+	})
 	t.Run("later facts change nothing", func(t *testing.T) {
 		blind := shopLake(t, "2025-09-01")
 		nightOf(t, blind)

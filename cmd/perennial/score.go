@@ -18,7 +18,10 @@ import (
 )
 
 type scoreCmd struct {
-	AsOf  string `name:"as-of" required:"" placeholder:"DATE" help:"The cut: nothing at or after it is used."`
+	AsOf  string `name:"as-of" placeholder:"DATE" help:"The cut: nothing at or after it is used."`
+	From  string `placeholder:"DATE" help:"Backfill: the first of several cuts, in place of --as-of."`
+	To    string `placeholder:"DATE" help:"Backfill: no cut is after this date."`
+	Every int    `default:"1" placeholder:"DAYS" help:"Backfill: so many days from one cut to the next."`
 	Churn string `name:"churn-model" placeholder:"VERSION" help:"Churn model. Default: the champion of that date."`
 	LTV   string `name:"ltv-model" placeholder:"VERSION" help:"LTV model. Default: the champion of that date."`
 	Shard string `placeholder:"I/N" help:"Write only the users of shard I of N (0 ≤ I < N ≤ 64), by user bucket; nothing is published. Needs --out."`
@@ -27,12 +30,12 @@ type scoreCmd struct {
 
 // Help shows examples.
 func (scoreCmd) Help() string {
-	return "Examples:\n  perennial score --as-of 2011-10-01 --out scores.csv\n  perennial score --as-of 2011-10-01 --churn-model churn-2011-10-01-1f3a9c2e\n  perennial score --as-of 2011-10-01 --shard 0/4 --out scores-0.parquet"
+	return "Examples:\n  perennial score --as-of 2011-10-01 --out scores.csv\n  perennial score --as-of 2011-10-01 --churn-model churn-2011-10-01-1f3a9c2e\n  perennial score --as-of 2011-10-01 --shard 0/4 --out scores-0.parquet\n  perennial score --from 2011-07-01 --to 2011-10-01 --every 7   # a backfill, oldest first; what is there already is left alone"
 }
 
-// Run scores every user and publishes the snapshot.
+// Run scores every user of each cut and publishes the snapshots.
 func (c scoreCmd) Run(ctx context.Context, a *App) error {
-	asOf, err := a.cutDay("as-of", c.AsOf)
+	cuts, err := c.cuts(a)
 	if err != nil {
 		return err
 	}
@@ -40,54 +43,114 @@ func (c scoreCmd) Run(ctx context.Context, a *App) error {
 	if err != nil {
 		return err
 	}
-	start := time.Now()
 	b, err := openBench(ctx, a)
 	if err != nil {
 		return err
 	}
 	defer b.close()
-	s := &scoring{bench: b, asOf: asOf}
-	for target, version := range map[models.Target]string{models.Churn: c.Churn, models.LTV: c.LTV} {
-		if err := s.choose(ctx, target, version); err != nil {
+	if of > 1 {
+		s, err := c.scoring(ctx, b, cuts[0])
+		if err != nil {
+			return err
+		}
+		return s.writeShard(ctx, c.Out, part, of)
+	}
+	made := make([]map[string]any, len(cuts))
+	for i, asOf := range cuts {
+		if made[i], err = c.one(ctx, b, asOf); err != nil {
 			return err
 		}
 	}
+	switch {
+	case !a.JSON:
+		return nil
+	case c.From == "":
+		return json.NewEncoder(a.Out).Encode(made[0])
+	}
+	return json.NewEncoder(a.Out).Encode(map[string]any{"runs": made})
+}
+
+// cuts returns the one cut, or those of a backfill, oldest first.
+func (c scoreCmd) cuts(a *App) ([]features.Day, error) {
+	fault := func(field, reason string) ([]features.Day, error) {
+		return nil, usageError{&features.InvalidError{Field: field, Reason: reason}}
+	}
+	if c.From == "" && c.To == "" {
+		if c.AsOf == "" {
+			return fault("as-of", "give the cut with --as-of, or several with --from and --to")
+		}
+		asOf, err := a.cutDay("as-of", c.AsOf)
+		return []features.Day{asOf}, err
+	}
+	if c.AsOf != "" || c.From == "" || c.To == "" {
+		return fault("from", "a backfill has both --from and --to, and no --as-of")
+	}
+	if c.Shard != "" || c.Out != "" {
+		return fault("out", "a backfill publishes its scores; write a cut's with --as-of and --out, or `perennial export scores`")
+	}
+	from, err := a.cutDay("from", c.From)
+	if err != nil {
+		return nil, err
+	}
+	to, err := a.cutDay("to", c.To)
+	if err != nil {
+		return nil, err
+	}
+	if to < from || c.Every < 1 {
+		return fault("to", fmt.Sprintf("--to %s is before --from %s, or --every %d is less than a day", to, from, c.Every))
+	}
+	var cuts []features.Day
+	for d := from; d <= to; d += features.Day(c.Every) {
+		cuts = append(cuts, d)
+	}
+	return cuts, nil
+}
+
+// scoring picks the models of a cut and finds or builds its features.
+func (c scoreCmd) scoring(ctx context.Context, b *bench, asOf features.Day) (*scoring, error) {
+	s := &scoring{bench: b, asOf: asOf}
+	for target, version := range map[models.Target]string{models.Churn: c.Churn, models.LTV: c.LTV} {
+		if err := s.choose(ctx, target, version); err != nil {
+			return nil, err
+		}
+	}
 	if s.churn == nil && s.ltv == nil {
-		return fmt.Errorf("score as of %s: no model is registered; run `perennial train churn` and `perennial train ltv`, or `perennial nightly`", asOf)
+		return nil, fmt.Errorf("score as of %s: no model is registered; run `perennial train churn` and `perennial train ltv`, or `perennial nightly`", asOf)
 	}
-	if err := s.prepare(ctx); err != nil {
-		return err
-	}
-	if of > 1 {
-		return s.writeShard(ctx, c.Out, part, of)
+	return s, s.prepare(ctx)
+}
+
+// one scores one cut, or finds that it is scored, and returns what --json says of it.
+func (c scoreCmd) one(ctx context.Context, b *bench, asOf features.Day) (map[string]any, error) {
+	start := time.Now()
+	s, err := c.scoring(ctx, b, asOf)
+	if err != nil {
+		return nil, err
 	}
 	run, found, err := s.find(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !found {
 		if run, err = s.build(ctx, false); err == nil {
 			run, err = b.l.Publish(ctx, run)
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if c.Out != "" {
 		table, err := b.e.ReadTable(ctx, filepath.Join(run.Dir, "scores.parquet"))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := b.e.WriteTable(ctx, table, c.Out); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	b.say("score: %d users as of %s, version %s, %.1f s", len(s.table.Users), asOf, run.Version, time.Since(start).Seconds())
-	if a.JSON {
-		return json.NewEncoder(a.Out).Encode(map[string]any{"as_of": asOf.String(), "score_version": run.Version, "rows": len(s.table.Users),
-			"churn_model": s.version(models.Churn), "ltv_model": s.version(models.LTV), "hindsight": s.hindsight(), "out": c.Out})
-	}
-	return nil
+	return map[string]any{"as_of": asOf.String(), "score_version": run.Version, "rows": len(s.table.Users),
+		"churn_model": s.version(models.Churn), "ltv_model": s.version(models.LTV), "hindsight": s.hindsight(), "out": c.Out}, nil
 }
 
 // shard reads I/N; without the flag it is 0 of 1.

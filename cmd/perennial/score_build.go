@@ -26,7 +26,7 @@ var scorePart = 65_536 // a variable for tests
 
 // scoreGC is the garbage collector's percentage while scores are made: nearly all of the heap is the features, which hold no pointers, so that
 // collecting often costs little and halves what a million users need.
-const scoreGC = 40
+const scoreGC = 30
 
 // build scores every user, part by part, into a private directory that Publish makes visible. The directory is named by what the scores are
 // made from, so that a run which was killed finds its parts again. One run at a time.
@@ -60,6 +60,7 @@ func (s *scoring) build(ctx context.Context, again bool) (run lake.Run, err erro
 	if len(parts) == 1 {
 		err = os.Rename(parts[0], final)
 	} else {
+		debug.FreeOSMemory() // what explaining has left is DuckDB's to use
 		err = s.e.JoinTables(ctx, parts, final)
 	}
 	if err != nil {
