@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -37,10 +36,13 @@ func (a *App) factsOf(ctx context.Context, l *lake.Lake) (facts, error) {
 	if err != nil {
 		return facts{}, err
 	}
-	db := sql.OpenDB(connector)
+	db, spill, err := lake.OpenScratch(connector, filepath.Join(a.private(), "tmp"))
+	if err != nil {
+		return facts{}, err
+	}
 	defer db.Close()
 	for _, set := range []string{"SET autoinstall_known_extensions = false", "SET autoload_known_extensions = false", "SET threads = 1",
-		fmt.Sprintf("SET memory_limit = '%dMiB'", max(a.memory()*7/10, 128<<20)>>20), "SET temp_directory = '" + strings.ReplaceAll(filepath.Join(a.Data, "tmp"), "'", "''") + "'"} {
+		fmt.Sprintf("SET memory_limit = '%dMiB'", max(a.memory()*7/10, 128<<20)>>20), "SET temp_directory = '" + strings.ReplaceAll(spill, "'", "''") + "'"} {
 		if _, err := db.ExecContext(ctx, set); err != nil {
 			return facts{}, err
 		}

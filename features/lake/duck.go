@@ -19,7 +19,10 @@ func openDuck(ctx context.Context, temp string, memory int64, threads int, dirs 
 	if err != nil {
 		return nil, fmt.Errorf("duckdb: %w", err)
 	}
-	db := sql.OpenDB(c)
+	db, temp, err := OpenScratch(c, temp)
+	if err != nil {
+		return nil, fmt.Errorf("duckdb: %w", err)
+	}
 	quoted := make([]string, 0, len(dirs)+1)
 	for _, d := range append(dirs, temp) {
 		quoted = append(quoted, quote(strings.TrimSuffix(d, "/")+"/"))

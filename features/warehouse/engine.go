@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -44,27 +43,26 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	tmp := filepath.Join(dir, "tmp")
-	if err := os.MkdirAll(tmp, 0o700); err != nil {
-		return nil, fmt.Errorf("temporary directory: %w", err)
-	}
-	settings := []string{
-		"SET autoinstall_known_extensions=false",
-		"SET autoload_known_extensions=false",
-		"SET allow_community_extensions=false",
-		"SET temp_directory=" + quoteText(tmp),
-		// The peak resident size is the limit plus a quarter to two thirds, so the limit is seven tenths of the budget.
-		fmt.Sprintf("SET memory_limit='%dMiB'", max(64, o.Memory*7/10>>20)),
-		fmt.Sprintf("SET threads=%d", o.Threads),
-		"SET allowed_directories=[" + quoteText(dir+"/") + "]",
-		"SET enable_external_access=false",
-		"SET lock_configuration=true",
+	var spill string
+	settings := func() []string {
+		return []string{
+			"SET autoinstall_known_extensions=false",
+			"SET autoload_known_extensions=false",
+			"SET allow_community_extensions=false",
+			"SET temp_directory=" + quoteText(spill),
+			// The peak resident size is the limit plus a quarter to two thirds, so the limit is seven tenths of the budget.
+			fmt.Sprintf("SET memory_limit='%dMiB'", max(64, o.Memory*7/10>>20)),
+			fmt.Sprintf("SET threads=%d", o.Threads),
+			"SET allowed_directories=[" + quoteText(dir+"/") + "]",
+			"SET enable_external_access=false",
+			"SET lock_configuration=true",
+		}
 	}
 	var once sync.Once
 	var failed error
 	connector, err := duckdb.NewConnector("", func(c driver.ExecerContext) error {
 		once.Do(func() {
-			for _, s := range settings {
+			for _, s := range settings() {
 				if _, failed = c.ExecContext(context.Background(), s, nil); failed != nil {
 					return
 				}
@@ -75,7 +73,10 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start duckdb: %w", err)
 	}
-	e := &Engine{o: o, p: compile(o.Catalog), dir: dir, db: sql.OpenDB(connector)}
+	e := &Engine{o: o, p: compile(o.Catalog), dir: dir}
+	if e.db, spill, err = lake.OpenScratch(connector, filepath.Join(dir, "tmp")); err != nil {
+		return nil, fmt.Errorf("temporary directory: %w", err)
+	}
 	if err := e.db.PingContext(ctx); err != nil {
 		e.db.Close()
 		return nil, fmt.Errorf("start duckdb: %w", err)
