@@ -72,6 +72,7 @@ discovery.uri=http://127.0.0.1:$coord
 query.max-memory-per-node=$((${heap%M} * 6 / 10))MB
 memory.heap-headroom-per-node=128MB
 catalog.management=static
+query.max-stage-count=400
 query.remote-task.max-error-duration=${GIVE_UP:-60s}
 query.max-hash-partition-count=4
 fault-tolerant-execution-max-partition-count=4
