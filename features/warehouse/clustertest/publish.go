@@ -58,13 +58,14 @@ func publish(ctx context.Context, l *lab) (string, error) {
 		})
 	}
 	rng := rand.New(rand.NewPCG(7, 7))
+	busy := events[len(events)/2].BizDay
 	built, merged := 0, 0
 	for ; built < l.rebuilds && ctx.Err() == nil; built++ {
 		// Six lots of one day make it a day in pieces, which compaction merges; one order is of any day.
 		var late []features.Event
 		for i := range 6 {
 			e := events[rng.IntN(len(events))]
-			for i > 0 && e.BizDay != cut-2 {
+			for i > 0 && e.BizDay != busy {
 				e = events[rng.IntN(len(events))]
 			}
 			e.EventID = fmt.Sprintf("late-%d-%d", built, i)
