@@ -40,7 +40,12 @@ fetch() {
   local work=$home/unpack.$$
   mkdir -p "$work"
   say "fetching io.trino:trino-server:$version (821 MB, once)"
-  mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy -Dartifact=io.trino:trino-server:$version:tar.gz -DoutputDirectory="$work" >&2
+  local try
+  for try in 1 2 3; do
+    mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy -Dartifact=io.trino:trino-server:$version:tar.gz -DoutputDirectory="$work" >&2 && break
+    [ "$try" -lt 3 ] || { say "Trino could not be fetched from Maven"; exit 1; }
+    sleep 5
+  done
   mkdir "$work/server"
   tar -xzf "$work/trino-server-$version.tar.gz" -C "$work/server" --strip-components=1
   find "$work/server/plugin" -mindepth 1 -maxdepth 1 ! -name hive ! -name exchange-filesystem -exec rm -rf {} +
