@@ -131,19 +131,18 @@ func (v *live) countQuotas(ctx context.Context) error {
 		return err
 	}
 	for e, offers := range byExperiment {
-		plan := warehouse.MetricPlan{Experiment: e.Key, Start: startOf(e), AsOf: time.Now().UTC().Add(24 * time.Hour), HorizonDays: 1,
-			Metrics: []warehouse.Metric{{Key: "revenue", Kind: "mean", Field: "value"}}}
+		plan := warehouse.MetricPlan{Experiment: e.Key, Start: startOf(e), AsOf: time.Now().UTC().Add(24 * time.Hour), HorizonDays: 1}
 		for _, x := range e.Variants {
 			plan.Variants = append(plan.Variants, x.Key)
 		}
 		for unit := range e.Forced {
 			plan.Forced = append(plan.Forced, unit)
 		}
-		m, err := engine.Measure(ctx, snap, plan)
+		exposed, err := engine.Exposed(ctx, snap, plan)
 		if err != nil {
 			return fmt.Errorf("quotas of %s: %w", e.Key, err)
 		}
-		for _, variants := range m.ExposedBy {
+		for _, variants := range exposed {
 			for variant, units := range variants {
 				if offer := offers[variant]; offer != "" {
 					next[offer].given.Add(units)

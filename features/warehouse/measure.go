@@ -30,6 +30,23 @@ func prefixed(list []string) string {
 // Measure answers a plan: the first exposure of every unit, one row of integers per unit, and exact sums of them by variant, stratum and segment. Only
 // units whose window is over at p.AsOf enter the sums. A large snapshot is measured range by range of user ids, in bounded memory, and the sums are added.
 func (e *Engine) Measure(ctx context.Context, snap *lake.Snapshot, p MetricPlan) (*Measured, error) {
+	return e.answer(ctx, snap, p, e.measure)
+}
+
+// Exposed counts the exposed units of a plan by stratum and variant, as Measure does, and reads nothing but exposures.
+func (e *Engine) Exposed(ctx context.Context, snap *lake.Snapshot, p MetricPlan) (map[string]map[string]int64, error) {
+	m, err := e.answer(ctx, snap, p, func(ctx context.Context, s *measuring, snap *lake.Snapshot) error {
+		_, err := e.passes(ctx, s, snap, s.exposed)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return m.ExposedBy, nil
+}
+
+// answer checks a plan and lets work fill its answer.
+func (e *Engine) answer(ctx context.Context, snap *lake.Snapshot, p MetricPlan, work func(context.Context, *measuring, *lake.Snapshot) error) (*Measured, error) {
 	if p.RefundMaturityDays == 0 {
 		p.RefundMaturityDays = e.maturityDays()
 	}
@@ -42,7 +59,7 @@ func (e *Engine) Measure(ctx context.Context, snap *lake.Snapshot, p MetricPlan)
 	}
 	defer r.done()
 	s := newMeasuring(r, &p)
-	if err := e.measure(ctx, s, snap); err != nil {
+	if err := work(ctx, s, snap); err != nil {
 		return nil, fmt.Errorf("measure %s: %w", p.Experiment, err)
 	}
 	s.m.SQL = append(s.m.SQL, r.statements()...)
@@ -58,6 +75,8 @@ type measuring struct {
 	days  map[DayCount]int64       // exposed units by day; Units is 0 in the key
 	dims  map[DimensionCount]int64 // exposed units by dimension
 	meet  map[[3]string]*Interaction
+
+	pass, lastPass int // over a range of users, from 0
 }
 
 func newMeasuring(r runner, p *MetricPlan) *measuring {
@@ -81,35 +100,42 @@ func (e *Engine) measure(ctx context.Context, s *measuring, snap *lake.Snapshot)
 			return err
 		}
 	}
-	parts, err := e.ranges(ctx, s, snap)
+	passes, err := e.passes(ctx, s, snap, s.exposed, e.unitOutcomes(s), s.totals, s.sums, s.soundness, s.dimensions, s.interactions, s.keepValues)
 	if err != nil {
 		return err
 	}
-	for i, part := range parts {
-		s.p.from, s.p.to = part[0], part[1]
-		if err := s.pass(ctx, e, i, len(parts)); err != nil {
-			return err
+	s.collect()
+	if err := s.quantiles(ctx, passes); err != nil {
+		return err
+	}
+	return s.capped(ctx, passes)
+}
+
+// passes runs the parts over the units of every range of users, and returns how many ranges there are.
+func (e *Engine) passes(ctx context.Context, s *measuring, snap *lake.Snapshot, parts ...func(context.Context) error) (int, error) {
+	ranges, err := e.ranges(ctx, s, snap)
+	if err != nil {
+		return 0, err
+	}
+	for i, r := range ranges {
+		s.p.from, s.p.to = r[0], r[1]
+		s.pass, s.lastPass = i, len(ranges)-1
+		if err := s.units(ctx); err != nil {
+			return 0, err
+		}
+		for _, part := range parts {
+			if err := part(ctx); err != nil {
+				return 0, err
+			}
+		}
+		if d, ok := s.runner.(*session); ok && len(ranges) > 1 {
+			if err := d.forget(ctx, i); err != nil {
+				return 0, err
+			}
 		}
 	}
 	s.p.from, s.p.to = "", ""
-	s.collect()
-	if err := s.quantiles(ctx, len(parts)); err != nil {
-		return err
-	}
-	return s.capped(ctx, len(parts))
-}
-
-// pass measures the plan's range of users, the pass i of n.
-func (s *measuring) pass(ctx context.Context, e *Engine, i, n int) error {
-	if err := s.units(ctx); err != nil {
-		return err
-	}
-	for _, part := range []func(context.Context) error{s.exposed, e.unitOutcomes(s), s.totals, s.sums, s.soundness, s.dimensions, s.interactions} {
-		if err := part(ctx); err != nil {
-			return err
-		}
-	}
-	return s.keepValues(ctx, i, n)
+	return len(ranges), nil
 }
 
 // units makes the relations of who met the experiment.

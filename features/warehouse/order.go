@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// keepValues keeps of the pass i of n what is asked of all units at once: the matured values of the quantile metrics and of the capped one, each with its cell.
+// keepValues keeps of a pass what is asked of all units at once: the matured values of the quantile metrics and of the capped one, each with its cell.
 // One pass keeps nothing: its outcomes are still there.
-func (s *measuring) keepValues(ctx context.Context, i, n int) error {
+func (s *measuring) keepValues(ctx context.Context) error {
 	r, ok := s.runner.(*session)
-	if n == 1 || !ok {
+	if s.lastPass == 0 || !ok {
 		return nil
 	}
 	for k := range s.p.Metrics {
@@ -20,7 +20,7 @@ func (s *measuring) keepValues(ctx context.Context, i, n int) error {
 			continue
 		}
 		name, query := fmt.Sprintf("values%d", k), s.valuesQuery(k)
-		if i == 0 {
+		if s.pass == 0 {
 			if err := s.keep(ctx, name, query); err != nil {
 				return err
 			}
@@ -28,7 +28,7 @@ func (s *measuring) keepValues(ctx context.Context, i, n int) error {
 			return err
 		}
 	}
-	return r.forget(ctx, i)
+	return nil
 }
 
 // ordered tells whether the metric k is asked for its order statistics.

@@ -99,7 +99,7 @@ func (s *session) forget(ctx context.Context, i int) error {
 		s.shown = len(s.sql)
 	}
 	s.sql = s.sql[:s.shown]
-	for _, statement := range []string{"DROP VIEW unit", "DROP TABLE met", "DROP TABLE outcome"} {
+	for _, statement := range []string{"DROP VIEW unit", "DROP TABLE met", "DROP TABLE IF EXISTS outcome"} {
 		if _, err := s.ExecContext(ctx, statement); err != nil {
 			return err
 		}

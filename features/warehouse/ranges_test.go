@@ -42,6 +42,9 @@ func TestMeasureByRanges(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if exposed, err := e.Exposed(t.Context(), snap, plan); err != nil || !reflect.DeepEqual(exposed, m.ExposedBy) {
+				t.Errorf("seed %d: exposed alone %v, %v; measured %v", seed, exposed, err, m.ExposedBy)
+			}
 			return m
 		}
 		whole, parts := measure(1<<30), measure(64<<10)
