@@ -65,6 +65,10 @@ func (c *Card) Markdown() string {
 			line("| %s | %s | %d |", digits(bin.Predicted), digits(bin.Observed), bin.N)
 		}
 	}
+	if r := c.Calibrated; r != nil {
+		line("\n| calibration as of %s | intercept | slope | predicted − observed |\n|---|---|---|---|", r.AsOf)
+		line("| the judged model | %s |\n| this refit | %s |", r.Before.cells(), r.After.cells())
+	}
 	if len(c.Importance) > 0 {
 		line("\n| feature | share |\n|---|---|")
 		for _, f := range c.Importance {
@@ -81,6 +85,18 @@ func (c *Card) Markdown() string {
 		line("- %s", n)
 	}
 	return b.String()
+}
+
+func (l CalibrationLine) cells() string {
+	cells := make([]string, 0, 3)
+	for _, v := range []*float64{l.Intercept, l.Slope, l.PriorShift} {
+		if v == nil {
+			cells = append(cells, "not defined")
+		} else {
+			cells = append(cells, digits(*v))
+		}
+	}
+	return strings.Join(cells, " | ")
 }
 
 func orWord(s, d string) string {

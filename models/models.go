@@ -82,11 +82,12 @@ type Card struct {
 	Calibration []CalibrationBin              `json:"calibration"`
 	Parameters  json.RawMessage               `json:"parameters"`
 	Importance  []Importance                  `json:"importance,omitempty"`
-	Segments    map[string]map[string]float64 `json:"segments,omitempty"` // the judgement within stages, recency and thirds of past revenue
-	Gain        []float64                     `json:"gain,omitempty"`     // share of the target held by the best 5 %, 10 %, … of the test users
-	Profit      []float64                     `json:"profit,omitempty"`   // churn: what contacting them earns a user when all contacted together break even
-	Contest     *Verdict                      `json:"contest,omitempty"`  // of a night: the best learner against the champion's
-	Backtest    *Backtest                     `json:"backtest,omitempty"` // of a refit: where its learner was judged
+	Segments    map[string]map[string]float64 `json:"segments,omitempty"`     // the judgement within stages, recency and thirds of past revenue
+	Gain        []float64                     `json:"gain,omitempty"`         // share of the target held by the best 5 %, 10 %, … of the test users
+	Profit      []float64                     `json:"profit,omitempty"`       // churn: what contacting them earns a user when all contacted together break even
+	Contest     *Verdict                      `json:"contest,omitempty"`      // of a night: the best learner against the champion's
+	Backtest    *Backtest                     `json:"backtest,omitempty"`     // of a refit: where its learner was judged
+	Calibrated  *Recalibration                `json:"recalibrated,omitempty"` // of a churn refit
 	Notes       []string                      `json:"notes,omitempty"`
 }
 
@@ -96,6 +97,21 @@ type Backtest struct {
 	TestAsOf string              `json:"test_as_of"`
 	Users    int                 `json:"users,omitempty"`
 	Metrics  map[string]*float64 `json:"metrics"`
+}
+
+// Recalibration is what a refit changed: the line from predicted to observed log-odds (0 and 1 are perfect) on its newest cut, of the model that was
+// judged there without having seen it, and of the refit, by predictions that were made without the user where its learner keeps them.
+type Recalibration struct {
+	AsOf   string          `json:"as_of"`
+	Before CalibrationLine `json:"before"`
+	After  CalibrationLine `json:"after"`
+}
+
+// CalibrationLine is a logistic recalibration; null where it is not defined.
+type CalibrationLine struct {
+	Intercept  *float64 `json:"intercept"`
+	Slope      *float64 `json:"slope"`
+	PriorShift *float64 `json:"prior_shift"` // mean predicted − mean observed
 }
 
 // CalibrationBin is one tenth of the test users by predicted risk.

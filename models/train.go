@@ -259,6 +259,12 @@ func (t *trial) finish() (*Trained, error) {
 			card.Gain = nil // nobody bought, or nobody left
 		}
 		card.Notes = append(card.Notes, remarks(p.Target, chosen, t.rules)...)
+		if lo, hi := card.Metrics["calibration_low"], card.Metrics["calibration_high"]; lo != nil && hi != nil && (*lo > 1 || *hi < 1) {
+			card.Notes = append(card.Notes, fmt.Sprintf("predicted ÷ spent is %.2f to %.2f with 95 %% confidence, not 1: what customers spend moved between the cuts, or they have grown older than any that were learned from; trust ranks and deciles, and see each tenth's own level above", *lo, *hi))
+		}
+	}
+	if card.Calibrated, err = t.recalibrated(chosen.model); err != nil {
+		return nil, err
 	}
 	cuts := p.Train
 	if p.Test != nil {
@@ -293,6 +299,24 @@ func (t *trial) finish() (*Trained, error) {
 		return nil, err
 	}
 	return &Trained{Model: kept, Artifact: artifact, Card: card, Reference: NewReference(card.Features, p.Train)}, nil
+}
+
+// recalibrated compares a churn refit's calibration on its newest cut with that of the model that was judged there.
+func (t *trial) recalibrated(m Model) (*Recalibration, error) {
+	b := t.plan.Backtest
+	if b == nil || t.plan.Target != Churn || t.plan.Test != nil {
+		return nil, nil
+	}
+	newest := t.plan.Train[len(t.plan.Train)-1]
+	n, p := len(newest.Y), make([]float64, len(newest.Y))
+	if h, ok := unwrap(m).(heldOuter); ok && len(h.heldOut()) == len(t.rows.y) { // cuts are stacked in their order
+		copy(p, h.heldOut()[len(t.rows.y)-n:])
+	} else if err := m.Predict(&newest.Frame, p); err != nil {
+		return nil, err
+	}
+	line := eval.Recalibrate(p, newest.Y)
+	return &Recalibration{AsOf: newest.AsOf, Before: CalibrationLine{b.Metrics["calibration_intercept"], b.Metrics["calibration_slope"], b.Metrics["prior_shift"]},
+		After: CalibrationLine{number(line.Intercept), number(line.Slope), number(line.Shift)}}, nil
 }
 
 // versionOf derives a version from the target, the newest cut and the content: churn-2011-10-01-1f3a9c2e.

@@ -222,3 +222,39 @@ func TestSameCardTwice(t *testing.T) {
 		last = doc
 	}
 }
+
+// A refit's card shows what the newest cut has changed: the base rate moved, the judged model is off, and the refit less.
+func TestRefitShowsBothCalibrations(t *testing.T) {
+	old, moved := modeltest.World(1, 3000, models.Churn, "2026-01-01"), modeltest.World(2, 3000, models.Churn, "2026-03-02")
+	for i := range moved.Y {
+		if i%3 == 0 {
+			moved.Y[i] = 0
+		}
+	}
+	for _, learner := range []string{"logit", "gbdt"} {
+		plan := models.TrainPlan{Target: models.Churn, HorizonDays: 60, Seed: 1, Learner: learner, Train: []*models.Labelled{old}, Test: moved}
+		judged, err := models.Train(t.Context(), plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan.Train, plan.Test = []*models.Labelled{old, moved}, nil
+		plan.Backtest = &models.Backtest{Version: judged.Card.Version, TestAsOf: judged.Card.TestAsOf, Users: judged.Card.RowsTest, Metrics: judged.Card.Metrics}
+		refit, err := models.Train(t.Context(), plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := refit.Card.Calibrated
+		if judged.Card.Calibrated != nil || r == nil || r.AsOf != "2026-03-02" {
+			t.Fatalf("%s: recalibrated %+v", learner, r)
+		}
+		if before, after := *r.Before.PriorShift, *r.After.PriorShift; before < 0.15 || after > 0.7*before || after < 0.2*before {
+			t.Errorf("%s: predicted − observed %.3f before, %.3f after; half of its rows are of the old rate", learner, before, after)
+		}
+		if *r.Before.Intercept > -0.3 || *r.After.Intercept < *r.Before.Intercept+0.2 {
+			t.Errorf("%s: intercept %.3f before, %.3f after", learner, *r.Before.Intercept, *r.After.Intercept)
+		}
+		if text := refit.Card.Markdown(); !strings.Contains(text, "| the judged model | ") || !strings.Contains(text, "| this refit | ") {
+			t.Errorf("%s: the card does not show them:\n%s", learner, text)
+		}
+	}
+}
