@@ -126,7 +126,20 @@ func (m *Model) fits(columns [][]float64, rows int) error {
 	return nil
 }
 
+// fewRows is how many rows are walked one by one: tables are asked for whole blocks.
+const fewRows = 64
+
 func (m *Model) raw(columns [][]float64, dst []float64) {
+	if len(dst) <= fewRows {
+		cells := make([]byte, 2*len(m.Names))
+		for i := range dst {
+			for j := range columns {
+				m.put(cells, j, columns[j][i])
+			}
+			dst[i] = m.walk(cells)
+		}
+		return
+	}
 	trees := m.maskTrees()
 	cells := make([][blockRows]uint8, len(m.Names))
 	used := m.used()

@@ -439,6 +439,30 @@ func TestEdgesAreEqualCounts(t *testing.T) {
 	}
 }
 
+// A row's score does not depend on the rows beside it: walked, in part of a block, and over several.
+func TestScoresDoNotDependOnTheBatch(t *testing.T) {
+	d := table(1100, 9, 31, Logistic)
+	p := params(Logistic)
+	p.Trees, p.Leaves, p.Categorical = 20, 40, categoricalLast(9)
+	m := fit(t, d, p)
+	all := make([]float64, len(d.Y))
+	if err := m.Raw(d.Values, all); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{1, fewRows, fewRows + 1, blockRows, blockRows + 1} {
+		some, part := make([]float64, n), make([][]float64, len(d.Values))
+		for j := range part {
+			part[j] = d.Values[j][:n]
+		}
+		if err := m.Raw(part, some); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(some, all[:n]) {
+			t.Errorf("%d rows score otherwise than among %d", n, len(all))
+		}
+	}
+}
+
 // TestBinsAreThoseOfAPlainSearch holds the search without branches against the definition.
 func TestBinsAreThoseOfAPlainSearch(t *testing.T) {
 	rng := rand.New(rand.NewPCG(8, 8))

@@ -93,15 +93,24 @@ func (m *Model) PredictRow(row []float64) float64 {
 	if f := len(m.Names); 2*f > len(small) {
 		cells = make([]byte, 2*f)
 	}
-	f := len(m.Names)
-	cells = cells[:2*f]
+	cells = cells[:2*len(m.Names)]
 	for j := range m.bins {
-		b := m.bins[j].of(row[j])
-		cells[j], cells[f+j] = b, b
-		if b == missing {
-			cells[f+j] = 0
-		}
+		m.put(cells, j, row[j])
 	}
+	return m.Params.Objective.Output(m.walk(cells))
+}
+
+// put sets feature j of both copies.
+func (m *Model) put(cells []byte, j int, v float64) {
+	b := m.bins[j].of(v)
+	cells[j], cells[len(m.Names)+j] = b, b
+	if b == missing {
+		cells[len(m.Names)+j] = 0
+	}
+}
+
+// walk returns the raw score of a row, given the two copies of its bins.
+func (m *Model) walk(cells []byte) float64 {
 	s := m.Base
 	for i := range m.flat {
 		t := &m.flat[i]
@@ -115,7 +124,7 @@ func (m *Model) PredictRow(row []float64) float64 {
 		}
 		s += t.values[at]
 	}
-	return m.Params.Objective.Output(s)
+	return s
 }
 
 // atCells is at for the first copy of a row's bins.
