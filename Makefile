@@ -176,8 +176,9 @@ BATCHES := 30000
 bench-ingest: ## durable ingest over HTTP: BATCHES (30000) batches of 100 orders into a real server; events/s and its processor time an event
 	go test ./cmd/perennial -run '^$$' -bench Ingest -benchtime $(BATCHES)x
 
-bench-models: build/peers/.installed ## our boosting against LightGBM, XGBoost and scikit-learn on the same tables
-	for rows in "50000 --tables 10" "200000 --tables 3" "1000000"; do build/peers/bin/python models/gbdt/testdata/bench_peers.py --rows $$rows; done
+bench-models: build/peers/.installed ## every bar of the models: boosting against LightGBM, XGBoost and scikit-learn, buy-till-you-die, a night of a million users
+	@failed=0; for what in "--rows 50000" "--rows 200000 --tables 3" "--rows 1000000" "--rows --rest"; do \
+	  build/peers/bin/python models/gbdt/testdata/bench_peers.py $$what || failed=1; done; exit $$failed
 
 build/peers/.installed:
 	@rm -rf build/peers && mkdir -p build

@@ -24,10 +24,6 @@ import (
 // explanations, however many users there are.
 var scorePart = 65_536 // a variable for tests
 
-// scoreGC is the garbage collector's percentage while scores are made: nearly all of the heap is the features, which hold no pointers, so that
-// collecting often costs little and halves what a million users need.
-const scoreGC = 30
-
 // build scores every user, part by part, into a private directory that Publish makes visible. The directory is named by what the scores are
 // made from, so that a run which was killed finds its parts again. One run at a time.
 func (s *scoring) build(ctx context.Context, again bool) (run lake.Run, err error) {
@@ -36,7 +32,7 @@ func (s *scoring) build(ctx context.Context, again bool) (run lake.Run, err erro
 			err = fmt.Errorf("score as of %s: %w", s.asOf, err)
 		}
 	}()
-	defer debug.SetGCPercent(debug.SetGCPercent(scoreGC))
+	defer debug.SetGCPercent(debug.SetGCPercent(tableGC))
 	unlock, err := alone(ctx, s.l, "scoring", "another run is scoring on this data directory; wait for it to end")
 	if err != nil {
 		return run, err
