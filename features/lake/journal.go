@@ -226,10 +226,12 @@ func (l *Lake) replay(ctx context.Context, j *journal) error {
 	}
 	j.ids.n = int(j.tailEvents.Load())
 	j.ids.prevFloor, j.ids.curFloor = first, first
-	if err := l.recallSealed(ctx, j, first); err != nil {
-		return err
-	}
-	if err := l.recallToday(ctx); err != nil {
+	if err := l.reread(ctx, func(sealed []Segment) error {
+		if err := l.recallSealed(ctx, j, first, sealed); err != nil {
+			return err
+		}
+		return l.recallToday(ctx, sealed)
+	}); err != nil {
 		return err
 	}
 	if err := l.followLinks(ctx); err != nil {
@@ -243,10 +245,15 @@ func (l *Lake) replay(ctx context.Context, j *journal) error {
 
 // recallSealed takes the ids of the newest sealed events of this journal into memory, so that a resend after a restart is called a
 // duplicate at the door.
-func (l *Lake) recallSealed(ctx context.Context, j *journal, first int64) error {
-	own, err := l.segments(ctx, l.db, `removed IS NULL AND journal_id = ?`, j.id)
-	if err != nil || len(own) == 0 {
-		return err
+func (l *Lake) recallSealed(ctx context.Context, j *journal, first int64, sealed []Segment) error {
+	var own []Segment
+	for _, g := range sealed {
+		if g.Journal == j.id {
+			own = append(own, g)
+		}
+	}
+	if len(own) == 0 {
+		return nil
 	}
 	floor, rows := first, int64(0)
 	for floor > 1 && rows < 300_000 { // one seal after the other, newest first, while they join

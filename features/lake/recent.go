@@ -98,18 +98,19 @@ func (r *recent) put(day features.Day, user string, sealed today) {
 }
 
 // recallToday adds what was sealed since the last local midnight, of the business days of the last week.
-func (l *Lake) recallToday(ctx context.Context) error {
+func (l *Lake) recallToday(ctx context.Context, sealed []Segment) error {
 	day := l.o.Shop.DayOf(l.now())
 	if have := l.recent.day.Load(); have != 0 && have != int64(day)+1 {
 		l.recent.reset()
 	}
-	sealed, err := l.segments(ctx, l.db, `removed IS NULL AND day >= ?`, day-7)
-	if err != nil || len(sealed) == 0 {
-		return err
+	var paths []string
+	for _, g := range sealed {
+		if g.Day >= day-7 {
+			paths = append(paths, g.Path)
+		}
 	}
-	paths := make([]string, len(sealed))
-	for i, g := range sealed {
-		paths[i] = g.Path
+	if len(paths) == 0 {
+		return nil
 	}
 	duck, err := l.engine(ctx)
 	if err != nil {
@@ -121,19 +122,29 @@ func (l *Lake) recallToday(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	type counted struct {
+		user string
+		today
+	}
+	var found []counted
 	for rows.Next() {
-		var user string
-		var t today
+		var t counted
 		var last sql.NullTime
-		if err := rows.Scan(&user, &t.orders, &t.carts, &last); err != nil {
+		if err := rows.Scan(&t.user, &t.orders, &t.carts, &last); err != nil {
 			return errors.Join(err, rows.Close())
 		}
 		if last.Valid {
 			t.lastOrder = last.Time.UnixMicro()
 		}
-		l.recent.put(day, user, t)
+		found = append(found, t)
 	}
-	return errors.Join(rows.Err(), rows.Close())
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	for _, t := range found {
+		l.recent.put(day, t.user, t.today)
+	}
+	return nil
 }
 
 // Recent returns what became known of a user since the last local midnight, unsealed events included: orders and cart additions,

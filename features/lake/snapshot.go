@@ -65,6 +65,27 @@ func (l *Lake) Snapshot(ctx context.Context) (*Snapshot, error) {
 	return &s, nil
 }
 
+// reread runs f over the newest segments, and again over newer ones when it fails because collection has removed a file in between. It takes no lease: one of a
+// process that is killed meanwhile would hold collection up. f may be run twice.
+func (l *Lake) reread(ctx context.Context, f func(sealed []Segment) error) error {
+	for {
+		var before, after int64
+		if err := l.db.GetContext(ctx, &before, `SELECT snapshot FROM state`); err != nil {
+			return err
+		}
+		sealed, err := l.segments(ctx, l.db, `removed IS NULL`)
+		if err == nil {
+			err = f(sealed)
+		}
+		if err == nil {
+			return nil
+		}
+		if e := l.db.GetContext(ctx, &after, `SELECT snapshot FROM state`); e != nil || after == before {
+			return errors.Join(err, e)
+		}
+	}
+}
+
 // claim reads the newest state and enters a lease on it in one transaction, so that no file can go in between.
 func (l *Lake) claim(ctx context.Context) (*lease, error) {
 	h := &lease{}
