@@ -136,11 +136,9 @@ func soon(t *testing.T, what string, within time.Duration, holds func() bool) ti
 	return time.Since(start)
 }
 
-const severalForm = `{"key":"coupon","name":"Coupon","control":"a","coverage":1,"variants":[{"key":"a","weight":1,"payload":{"type":"string","value":"a-%[1]d"}},{"key":"b","weight":1,"payload":{"type":"string","value":"b-%[1]d"}}]}`
-
-// Two servers share one PostgreSQL. A change of one is seen by the other within a second, and whole; while the database is down both answer from the
-// last good definitions, and they go on by themselves when it is back.
-func TestTwoServersShareOnePostgreSQL(t *testing.T) {
+// twoServers starts two servers, each with its own data, on one PostgreSQL, which is returned with keys of a marketer and an app.
+func twoServers(t *testing.T) (one, two *process, db *postgrestest.Server, marketer, client string) {
+	t.Helper()
 	db, err := postgrestest.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -152,11 +150,20 @@ func TestTwoServersShareOnePostgreSQL(t *testing.T) {
 	dir := t.TempDir()
 	config := filepath.Join(dir, "perennial.yaml")
 	write(t, config, "database: "+db.Address("control")+"\n")
-	one := &process{t: t, args: []string{"--data", filepath.Join(dir, "one"), "--config", config}}
-	two := &process{t: t, args: []string{"--data", filepath.Join(dir, "two"), "--config", config}}
-	marketer, client := one.key("marketer"), one.key("client")
+	one = &process{t: t, args: []string{"--data", filepath.Join(dir, "one"), "--config", config}}
+	two = &process{t: t, args: []string{"--data", filepath.Join(dir, "two"), "--config", config}}
+	marketer, client = one.key("marketer"), one.key("client") // before they start: a running server needs a moment to know a new key
 	one.start()
 	two.start()
+	return one, two, db, marketer, client
+}
+
+const severalForm = `{"key":"coupon","name":"Coupon","control":"a","coverage":1,"variants":[{"key":"a","weight":1,"payload":{"type":"string","value":"a-%[1]d"}},{"key":"b","weight":1,"payload":{"type":"string","value":"b-%[1]d"}}]}`
+
+// Two servers share one PostgreSQL. A change of one is seen by the other within a second, and whole; while the database is down both answer from the
+// last good definitions, and they go on by themselves when it is back.
+func TestTwoServersShareOnePostgreSQL(t *testing.T) {
+	one, two, db, marketer, client := twoServers(t)
 	one.must(marketer, "POST", "/v1/experiments", fmt.Sprintf(severalForm, 0))
 	one.must(marketer, "POST", "/v1/experiments/coupon/start", `{}`)
 	seen := soon(t, "an experiment of server one on server two", 10*time.Second, func() bool { v, _ := two.assigned(client, "u"); return v != "" })

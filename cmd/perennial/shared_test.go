@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"perennial/experiments/sqlstore"
-	"perennial/experiments/sqlstore/postgrestest"
 	"perennial/features"
 	"perennial/features/lake"
 )
@@ -156,22 +155,7 @@ func TestFirstAnswersOfSeveralServers(t *testing.T) {
 // The same over HTTP and PostgreSQL, with definitions that change in between: a promised coupon stays whichever server is asked, and who signs in at one server
 // is known to the other.
 func TestPromisesHoldOnBothServers(t *testing.T) {
-	db, err := postgrestest.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	if err := db.Create("control"); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	config := filepath.Join(dir, "perennial.yaml")
-	write(t, config, "database: "+db.Address("control")+"\n")
-	one := &process{t: t, args: []string{"--data", filepath.Join(dir, "one"), "--config", config}}
-	two := &process{t: t, args: []string{"--data", filepath.Join(dir, "two"), "--config", config}}
-	marketer, client := one.key("marketer"), one.key("client")
-	one.start()
-	two.start()
+	one, two, db, marketer, client := twoServers(t)
 	one.must(marketer, "POST", "/v1/experiments", `{"key":"coupon","name":"Coupon","control":"a","sticky":true,"variants":[{"key":"a","weight":1},{"key":"b","weight":1}]}`)
 	one.must(marketer, "POST", "/v1/experiments/coupon/start", `{}`)
 	soon(t, "the experiment on server two", 10*time.Second, func() bool { v, _ := two.assigned(client, "somebody"); return v != "" })
