@@ -31,7 +31,7 @@ var technologies = []struct {
 	{"database/sql", []string{"experiments/sqlstore", "features/lake", "features/warehouse", "cmd/perennial"}},
 	{"github.com/Unleash/unleash-client-go", []string{"experiments/unleash"}},
 	{"github.com/sjwhitworth/golearn", []string{"models/golearn"}},
-	{"github.com/duckdb", []string{"features/lake", "features/warehouse", "cmd/perennial"}},
+	{"github.com/duckdb", []string{"features/lake", "features/vectors", "features/warehouse", "cmd/perennial"}},
 	{"github.com/trinodb/trino-go-client", []string{"features/warehouse", "cmd/perennial"}},
 	{"github.com/cockroachdb/pebble", []string{"features/lake"}},
 	{"github.com/gin-gonic/gin", []string{"api", "experiments/unleash"}},
