@@ -11,8 +11,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ORDERS = 50
 LOCAL = ("node-unleash", "python-unleash", "go-unleash")  # they evaluate locally and poll
-SENDERS = ("node-segment", "python-segment")
-DRIVERS = ("node-ofrep", "node-web", "node-unleash", "node-frontend", "node-segment", "python-ofrep", "python-unleash", "python-segment", "go-ofrep", "go-unleash")
+SENDERS = ("node-segment", "python-segment", "go-segment")
+DRIVERS = ("node-ofrep", "node-web", "node-unleash", "node-frontend", "node-segment", "python-ofrep", "python-unleash", "python-segment", "go-ofrep", "go-unleash", "go-segment")
 
 
 def experiment(key, values, ranges, kind="string", **more):
@@ -105,7 +105,7 @@ def prepare(work):
     """Copies and builds the drivers beside what the Makefile installed for them."""
     for script in (HERE / "node").glob("*.mjs"):
         shutil.copy(script, work / "node")
-    subprocess.run(["go", "build", "-o", f"{work / 'go'}/", "./ofrep", "./unleash"], cwd=HERE / "go", check=True)
+    subprocess.run(["go", "build", "-o", f"{work / 'go'}/", "./ofrep", "./segment", "./unleash"], cwd=HERE / "go", check=True)
 
 
 def command(work, driver):
@@ -130,7 +130,7 @@ def drive(work, driver, server, file, switch):
 def arrived(server, driver):
     """Orders of a sender that the store holds: each once, each of 12.5."""
     lines = [json.loads(line) for line in server.run("export", "events").splitlines()]
-    orders = [e for e in lines if (e["user_id"] or "").startswith({"node-segment": "segment-node-", "python-segment": "segment-python-"}[driver])]
+    orders = [e for e in lines if (e["user_id"] or "").startswith("segment-" + driver.removesuffix("-segment") + "-")]
     return len(orders) == len({e["order_id"] for e in orders}) == ORDERS and all(e["value"] == 12.5 and e["event"] == "Order Completed" for e in orders)
 
 
