@@ -15,6 +15,7 @@ import (
 
 	"perennial/features"
 	"perennial/features/lake"
+	"perennial/features/vectors"
 )
 
 // Engine runs compiled SQL on an in-memory DuckDB of its own. It is safe for concurrent use: every call has its own connection
@@ -25,6 +26,10 @@ type Engine struct {
 	dir string // absolute data directory
 	db  *sql.DB
 	c   *cluster // nil without a cluster
+
+	spill   string // temporary directory of db
+	opening sync.Mutex
+	vectors *vectors.DB // of streams; nil before the first use
 }
 
 // Open starts an engine with the safe settings: no extensions from outside, bounded memory, temporary files in Dir/tmp, file
@@ -43,26 +48,13 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	var spill string
-	settings := func() []string {
-		return []string{
-			"SET autoinstall_known_extensions=false",
-			"SET autoload_known_extensions=false",
-			"SET allow_community_extensions=false",
-			"SET temp_directory=" + quoteText(spill),
-			// The peak resident size is the limit plus a quarter to two thirds, so the limit is seven tenths of the budget.
-			fmt.Sprintf("SET memory_limit='%dMiB'", max(64, o.Memory*7/10>>20)),
-			fmt.Sprintf("SET threads=%d", o.Threads),
-			"SET allowed_directories=[" + quoteText(dir+"/") + "]",
-			"SET enable_external_access=false",
-			"SET lock_configuration=true",
-		}
-	}
+	e := &Engine{o: o, p: compile(o.Catalog), dir: dir}
 	var once sync.Once
 	var failed error
 	connector, err := duckdb.NewConnector("", func(c driver.ExecerContext) error {
 		once.Do(func() {
-			for _, s := range settings() {
+			// The peak resident size is the limit plus a quarter to two thirds, so the limit is seven tenths of the budget.
+			for _, s := range e.settings(e.spill, o.Memory*7/10, o.Threads) {
 				if _, failed = c.ExecContext(context.Background(), s, nil); failed != nil {
 					return
 				}
@@ -73,8 +65,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start duckdb: %w", err)
 	}
-	e := &Engine{o: o, p: compile(o.Catalog), dir: dir}
-	if e.db, spill, err = lake.OpenScratch(connector, filepath.Join(dir, "tmp")); err != nil {
+	if e.db, e.spill, err = lake.OpenScratch(connector, filepath.Join(dir, "tmp")); err != nil {
 		return nil, fmt.Errorf("temporary directory: %w", err)
 	}
 	if err := e.db.PingContext(ctx); err != nil {
@@ -90,8 +81,41 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	return e, nil
 }
 
+// settings are those of a DuckDB of the engine.
+func (e *Engine) settings(spill string, memory int64, threads int) []string {
+	return []string{
+		"SET autoinstall_known_extensions=false",
+		"SET autoload_known_extensions=false",
+		"SET allow_community_extensions=false",
+		"SET temp_directory=" + quoteText(spill),
+		fmt.Sprintf("SET memory_limit='%dMiB'", max(64, memory>>20)),
+		fmt.Sprintf("SET threads=%d", threads),
+		"SET allowed_directories=[" + quoteText(e.dir+"/") + "]",
+		"SET enable_external_access=false",
+		"SET lock_configuration=true",
+	}
+}
+
+// streams is a second DuckDB of the engine, started at its first use: its queries run on the goroutines that fetch their rows, each on a connection of its
+// own, and have a fifth of the budget.
+func (e *Engine) streams() (*vectors.DB, error) {
+	e.opening.Lock()
+	defer e.opening.Unlock()
+	if e.vectors != nil {
+		return e.vectors, nil
+	}
+	var err error
+	e.vectors, err = vectors.Open(e.settings(filepath.Join(e.spill, "streams"), e.o.Memory/5, 1)...)
+	return e.vectors, err
+}
+
 // Close ends the engine.
 func (e *Engine) Close() error {
+	e.opening.Lock()
+	defer e.opening.Unlock()
+	if e.vectors != nil {
+		e.vectors.Close()
+	}
 	if e.c != nil {
 		return errors.Join(e.c.close(), e.db.Close())
 	}
