@@ -15,8 +15,17 @@ import (
 )
 
 // PutTraits merges what a shop says of its users into what is stored: a value replaces the one of its name, null forgets it. It
-// returns how many users changed. The same again changes nothing.
+// returns how many users changed. The same again changes nothing. Where a server owns the journal it does that, a lot in a transaction.
 func (l *Lake) PutTraits(ctx context.Context, traits []features.Traits) (changed int, err error) {
+	changed, _, err = l.viaServer(ctx, "users", len(traits), factRows, func(dst []byte, i int) ([]byte, error) { return toJSON(dst, traits[i]) },
+		func(from, to int) (changed, _ int, err error) {
+			changed, err = l.putTraits(ctx, traits[from:to])
+			return changed, 0, err
+		})
+	return changed, err
+}
+
+func (l *Lake) putTraits(ctx context.Context, traits []features.Traits) (changed int, err error) {
 	err = l.inTx(ctx, func(tx transaction) error {
 		for _, t := range traits {
 			t.User = l.o.Shop.Pseudonym(t.User)

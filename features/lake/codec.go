@@ -185,25 +185,49 @@ func decodeRecord(dst []features.Event, record []byte) ([]features.Event, error)
 	dst = slices.Grow(dst, int(n))
 	for ; n > 0 && r.err == nil; n-- {
 		dst = append(dst, features.Event{ReceivedAt: received, AvailableAt: received})
-		e := &dst[len(dst)-1]
-		mask := r.uvarint()
-		e.EventID, e.UserID, e.Name = r.text(), r.text(), r.text()
-		e.TS = time.UnixMicro(r.varint()).UTC()
-		e.IDDay, e.BizDay, e.KnownDay = features.Day(r.varint()), features.Day(r.varint()), features.Day(r.varint())
-		if mask&hasSent != 0 {
-			e.SentAt = time.UnixMicro(r.varint()).UTC()
-		}
-		e.AnonymousID, e.Currency = r.textIf(mask, hasAnonymous), r.textIf(mask, hasCurrency)
-		e.OrderID, e.ProductID, e.Category = r.textIf(mask, hasOrder), r.textIf(mask, hasProduct), r.textIf(mask, hasCategory)
-		e.Channel, e.CouponID, e.SessionID = r.textIf(mask, hasChannel), r.textIf(mask, hasCoupon), r.textIf(mask, hasSession)
-		e.Value, e.Margin, e.Discount = r.amountIf(mask, hasValue), r.amountIf(mask, hasMargin), r.amountIf(mask, hasDiscount)
-		e.PlatformDiscount, e.Commission, e.Cost = r.amountIf(mask, hasPlatform), r.amountIf(mask, hasCommission), r.amountIf(mask, hasCost)
-		if mask&hasProperties != 0 {
-			e.Properties = []byte(r.text())
-		}
+		r.event(&dst[len(dst)-1])
 	}
 	if r.err == nil && len(r.data) > 0 {
 		r.err = errRecord
 	}
 	return dst, r.err
+}
+
+// event reads what appendEvent wrote.
+func (r *recordReader) event(e *features.Event) {
+	mask := r.uvarint()
+	e.EventID, e.UserID, e.Name = r.text(), r.text(), r.text()
+	e.TS = time.UnixMicro(r.varint()).UTC()
+	e.IDDay, e.BizDay, e.KnownDay = features.Day(r.varint()), features.Day(r.varint()), features.Day(r.varint())
+	if mask&hasSent != 0 {
+		e.SentAt = time.UnixMicro(r.varint()).UTC()
+	}
+	e.AnonymousID, e.Currency = r.textIf(mask, hasAnonymous), r.textIf(mask, hasCurrency)
+	e.OrderID, e.ProductID, e.Category = r.textIf(mask, hasOrder), r.textIf(mask, hasProduct), r.textIf(mask, hasCategory)
+	e.Channel, e.CouponID, e.SessionID = r.textIf(mask, hasChannel), r.textIf(mask, hasCoupon), r.textIf(mask, hasSession)
+	e.Value, e.Margin, e.Discount = r.amountIf(mask, hasValue), r.amountIf(mask, hasMargin), r.amountIf(mask, hasDiscount)
+	e.PlatformDiscount, e.Commission, e.Cost = r.amountIf(mask, hasPlatform), r.amountIf(mask, hasCommission), r.amountIf(mask, hasCost)
+	if mask&hasProperties != 0 {
+		e.Properties = []byte(r.text())
+	}
+}
+
+// appendImported appends one event of an import, whose AvailableAt is its own.
+func appendImported(dst []byte, e *features.Event) []byte {
+	available := e.AvailableAt
+	if available.IsZero() {
+		available = e.TS
+	}
+	return binary.AppendVarint(appendEvent(dst, e), available.UnixMicro())
+}
+
+// decodeImported reads what appendImported wrote.
+func decodeImported(row []byte) (e features.Event, err error) {
+	r := recordReader{data: string(row)}
+	r.event(&e)
+	e.AvailableAt = time.UnixMicro(r.varint()).UTC()
+	if r.err == nil && len(r.data) > 0 {
+		r.err = errRecord
+	}
+	return e, r.err
 }

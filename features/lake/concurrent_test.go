@@ -218,24 +218,37 @@ func TestSecondServerIsRefused(t *testing.T) {
 	}
 }
 
+// socket returns the path of a server's socket.
+func socket(t *testing.T, dir string) string {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(dir, "serve.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(raw), `"socket":"`)
+	path, _, _ := strings.Cut(rest, `"`)
+	return path
+}
+
+func dial(t *testing.T, dir string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("unix", socket(t, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
 func TestSocketIsPrivate(t *testing.T) {
 	for _, c := range []struct{ name, dir string }{{"short", t.TempDir()}, {"longer than a socket's path may be", filepath.Join(t.TempDir(), strings.Repeat("d", 120))}} {
 		t.Run(c.name, func(t *testing.T) {
 			l := serve(t, c.dir)
-			raw, err := os.ReadFile(filepath.Join(c.dir, "serve.json"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, rest, _ := strings.Cut(string(raw), `"socket":"`)
-			path, _, _ := strings.Cut(rest, `"`)
+			path := socket(t, c.dir)
 			info, err := os.Stat(path)
 			if err != nil || info.Mode().Perm() != 0o600 {
 				t.Errorf("socket %s: %v, %v; want mode 0600", path, info, err)
 			}
-			conn, err := net.Dial("unix", path)
-			if err != nil {
-				t.Fatal(err)
-			}
+			conn := dial(t, c.dir)
 			fmt.Fprintln(conn, "drop everything")
 			answer := make([]byte, 100)
 			n, _ := conn.Read(answer)

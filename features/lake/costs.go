@@ -8,8 +8,18 @@ import (
 )
 
 // PutCosts stores costs of channels and days. The same cost again changes nothing; another amount with the same KnownDay replaces the
-// one that stands, with a later one it is a correction that past cuts do not see. It returns how many were new or changed.
+// one that stands, with a later one it is a correction that past cuts do not see. It returns how many were new or changed. Where a
+// server owns the journal it does that, a lot in a transaction.
 func (l *Lake) PutCosts(ctx context.Context, costs []features.Cost) (changed int, err error) {
+	changed, _, err = l.viaServer(ctx, "costs", len(costs), factRows, func(dst []byte, i int) ([]byte, error) { return toJSON(dst, costs[i]) },
+		func(from, to int) (changed, _ int, err error) {
+			changed, err = l.putCosts(ctx, costs[from:to])
+			return changed, 0, err
+		})
+	return changed, err
+}
+
+func (l *Lake) putCosts(ctx context.Context, costs []features.Cost) (changed int, err error) {
 	err = l.inTx(ctx, func(tx transaction) error {
 		for _, c := range costs {
 			r, err := tx.ExecContext(ctx, `INSERT INTO costs (day, channel, campaign, known_day, cost_micros) VALUES (?, ?, ?, ?, ?)

@@ -31,6 +31,11 @@ func TestMain(m *testing.M) {
 	case "server":
 		killAt(os.Getenv("LAKE_TEST_STEP"))
 		childServer(os.Getenv("LAKE_TEST_DIR"), os.Getenv("LAKE_TEST_SEED"))
+	case "importer's server":
+		killAt(os.Getenv("LAKE_TEST_STEP"))
+		childLake(os.Getenv("LAKE_TEST_DIR"), func(o *lake.Options) { o.SealEvery = time.Hour })
+		fmt.Println("ready")
+		select {}
 	case "once":
 		childOnce(os.Getenv("LAKE_TEST_DIR"))
 	case "disk":

@@ -42,30 +42,18 @@ func (l *Lake) Erase(ctx context.Context, user string) (Proof, error) {
 	if l.journal.Load() != nil {
 		return l.erase(ctx, user)
 	}
-	for until := time.Now().Add(time.Minute); ; {
-		lock, ok, err := tryLock(filepath.Join(l.o.Private, "serve.lock"))
-		if err != nil {
-			return Proof{}, err
+	var p Proof
+	err := l.byOwner(ctx, "erase", func(lock *fileLock) (err error) {
+		p, err = l.eraseAlone(ctx, user, lock)
+		return err
+	}, func() (bool, error) {
+		answer, done, err := l.ask(ctx, "erase "+hex.EncodeToString([]byte(user)))
+		if done && err == nil {
+			err = json.Unmarshal([]byte(answer), &p)
 		}
-		if ok {
-			return l.eraseAlone(ctx, user, lock)
-		}
-		if answer, done, err := l.ask(ctx, "erase "+hex.EncodeToString([]byte(user))); done {
-			var p Proof
-			if err == nil {
-				err = json.Unmarshal([]byte(answer), &p)
-			}
-			return p, err
-		}
-		if time.Now().After(until) {
-			return Proof{}, fmt.Errorf("erase: %w and does not answer", ErrBusy)
-		}
-		select {
-		case <-ctx.Done():
-			return Proof{}, ctx.Err()
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+		return done, err
+	})
+	return p, err
 }
 
 // eraseAlone owns the journal for one erasure.

@@ -5,16 +5,25 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	"perennial/features"
 )
 
-// Load imports a batch of already decoded history (AvailableAt = TS + lag) straight into segments, in one transaction, and
-// returns how many were new and how many were there already. It works beside a running server: the server's tail is sealed first,
-// and what arrives there meanwhile is compared with the new segments at its own seal. Days and ReceivedAt are set here; an event
-// that is not valid is an error of the whole batch, as its decoder should have kept it aside.
+// Load imports a batch of already decoded history (AvailableAt = TS + lag) straight into segments, a transaction a lot, and returns how many were new and how
+// many were there already. Where a server owns the journal it writes them: the lots go to it through serve.sock, one in its memory at a time. Without one, or
+// where this process is the server, they are written here. Days and ReceivedAt are set at the writing; an event that is not valid is an error of its whole
+// lot, as its decoder should have kept it aside. The slice is not changed.
 func (l *Lake) Load(ctx context.Context, events []features.Event) (accepted, duplicate int, err error) {
+	return l.viaServer(ctx, "events", len(events), importRows,
+		func(dst []byte, i int) ([]byte, error) { return appendImported(dst, &events[i]), nil },
+		func(from, to int) (int, int, error) { return l.load(ctx, slices.Clone(events[from:to])) })
+}
+
+// load writes a lot of an import in this process. The server's tail is sealed first, and what arrives there meanwhile is compared with the new segments at its
+// own seal. The events get their server fields.
+func (l *Lake) load(ctx context.Context, events []features.Event) (accepted, duplicate int, err error) {
 	if len(events) == 0 {
 		return 0, 0, nil
 	}
@@ -22,8 +31,7 @@ func (l *Lake) Load(ctx context.Context, events []features.Event) (accepted, dup
 		return 0, 0, fmt.Errorf("seal before the import: %w", err)
 	}
 	now := l.now().UTC().Truncate(time.Microsecond)
-	b := lot{journal: newJournalID(), first: 1, last: int64(len(events)), events: make([]features.Event, len(events)), seqs: make([]int64, len(events))}
-	copy(b.events, events)
+	b := lot{journal: newJournalID(), first: 1, last: int64(len(events)), events: events, seqs: make([]int64, len(events))}
 	for i := range b.events {
 		e := &b.events[i]
 		if err := e.Validate(l.o.Shop); err != nil {
@@ -36,16 +44,33 @@ func (l *Lake) Load(ctx context.Context, events []features.Event) (accepted, dup
 		l.setDays(e)
 		b.seqs[i] = int64(i + 1)
 	}
+	var w written
 	err = l.locked(ctx, func(ctx context.Context) error {
-		w, err := l.write(ctx, b, nil)
-		duplicate = w.duplicates + w.hidden
+		w, err = l.write(ctx, b, nil)
 		return err
 	})
 	if err != nil {
 		return 0, 0, err
 	}
 	l.compactSoon()
+	if l.journal.Load() != nil {
+		if err := l.heed(ctx, w); err != nil {
+			return 0, 0, err
+		}
+	}
+	duplicate = w.duplicates + w.hidden
 	return len(events) - duplicate, duplicate, nil
+}
+
+// heed takes into the server's memory what an import brought: links, and what became known today, as recallToday finds it at a start.
+func (l *Lake) heed(ctx context.Context, w written) error {
+	today := l.o.Shop.DayOf(l.now())
+	for _, i := range w.fresh {
+		if e := &w.events[i]; e.KnownDay == today && e.BizDay >= today-7 {
+			l.recent.add(e)
+		}
+	}
+	return l.followLinks(ctx)
 }
 
 // setDays computes the days of an event in the shop's time zone, once and at the door.

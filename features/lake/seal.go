@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -31,29 +30,13 @@ func (l *Lake) Seal(ctx context.Context) error {
 		}
 		return l.sealJournal(ctx, j, true)
 	}
-	for until := time.Now().Add(time.Minute); ; {
-		if _, err := os.Stat(l.journalDir()); errors.Is(err, os.ErrNotExist) {
-			return nil // nothing was ever acknowledged here
-		}
-		lock, ok, err := tryLock(filepath.Join(l.o.Private, "serve.lock"))
-		if err != nil {
-			return err
-		}
-		if ok {
-			return l.sealAlone(ctx, lock)
-		}
-		if _, done, err := l.ask(ctx, "seal"); done {
-			return err
-		}
-		if time.Now().After(until) {
-			return fmt.Errorf("seal: %w and does not answer", ErrBusy)
-		}
-		select { // the owner is starting or stopping
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
-		}
+	if _, err := os.Stat(l.journalDir()); errors.Is(err, os.ErrNotExist) {
+		return nil // nothing was ever acknowledged here
 	}
+	return l.byOwner(ctx, "seal", func(lock *fileLock) error { return l.sealAlone(ctx, lock) }, func() (bool, error) {
+		_, done, err := l.ask(ctx, "seal")
+		return done, err
+	})
 }
 
 // sealAlone opens the journal for one seal while no server runs.

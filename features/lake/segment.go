@@ -38,7 +38,9 @@ type lot struct {
 type written struct {
 	segments   []Segment
 	duplicates int
-	hidden     int // rows of erased users
+	hidden     int              // rows of erased users
+	events     []features.Event // of the lot, without those
+	fresh      []int            // the places of the events that were new
 }
 
 // write anti-joins a lot against the sealed ids, writes one segment for each day and publishes them in one transaction, in which
@@ -71,7 +73,7 @@ func (l *Lake) write(ctx context.Context, b lot, also func(tx transaction) error
 	if err != nil {
 		return w, fmt.Errorf("find duplicates: %w", err)
 	}
-	w.duplicates = len(b.events) - len(fresh)
+	w.duplicates, w.events, w.fresh = len(b.events)-len(fresh), b.events, fresh
 	if w.segments, err = l.copyDays(ctx, conn, b, fresh); err != nil {
 		return w, err
 	}

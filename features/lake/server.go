@@ -29,6 +29,7 @@ type server struct {
 	done     sync.WaitGroup
 	early    chan struct{} // wakes the sealer before its time
 	temp     string        // a socket directory outside the data directory, or ""
+	turn     chan struct{} // holds one: the lot of an import that is in memory
 }
 
 // poke asks the background sealer to look at once.
@@ -72,7 +73,7 @@ func (l *Lake) Serve(ctx context.Context, wait time.Duration) (err error) {
 		return fmt.Errorf("serve.sock: %w", err)
 	}
 	stop, early, listener := make(chan struct{}), make(chan struct{}, 1), s.listener
-	s.stop, s.early = stop, early
+	s.stop, s.early, s.turn = stop, early, make(chan struct{}, 1)
 	l.journal.Store(j)
 	if l.o.Shared != nil {
 		l.beginSharing(ctx)
@@ -210,7 +211,8 @@ func (l *Lake) acceptLoop(ln net.Listener) {
 	}
 }
 
-// answer serves one connection: `seal` or `erase HEX`, answered by `ok …` or `error TEXT`. Only processes of the same user are answered.
+// answer serves one connection: `seal`, `erase HEX` or `import KIND N` with its rows, answered by `ok …` or `error TEXT`. Only processes of the same user are
+// answered.
 func (l *Lake) answer(c net.Conn) {
 	defer c.Close()
 	if !sameUser(c) {
@@ -221,7 +223,8 @@ func (l *Lake) answer(c net.Conn) {
 	if err := c.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		return
 	}
-	line, err := bufio.NewReaderSize(c, 1024).ReadSlice('\n')
+	in := bufio.NewReaderSize(patient{c}, 64<<10)
+	line, err := in.ReadSlice('\n')
 	if err != nil {
 		return
 	}
@@ -240,6 +243,10 @@ func (l *Lake) answer(c net.Conn) {
 				answer += " " + string(doc)
 			}
 		}
+	case "import":
+		var sums [2]int
+		sums, err = l.takeIn(rest, in, c)
+		answer = fmt.Sprintf("ok %d %d", sums[0], sums[1])
 	default:
 		err = errors.New("unknown request")
 	}
@@ -266,18 +273,52 @@ func sameUser(c net.Conn) bool {
 	return err == nil && same
 }
 
-// ask sends one request to the process that owns the journal; done is false when it cannot be reached (it starts or stops).
-func (l *Lake) ask(ctx context.Context, request string) (answer string, done bool, err error) {
+// byOwner has done what only the journal's owner may do: alone, with serve.lock, which it gives back, where nobody owns the journal, and otherwise by asking
+// the owner, until that could be reached (it may be starting or stopping).
+func (l *Lake) byOwner(ctx context.Context, what string, alone func(lock *fileLock) error, ask func() (done bool, err error)) error {
+	for until := time.Now().Add(time.Minute); ; {
+		lock, ok, err := tryLock(filepath.Join(l.o.Private, "serve.lock"))
+		if err != nil {
+			return err
+		}
+		if ok {
+			return alone(lock)
+		}
+		if done, err := ask(); done {
+			return err
+		}
+		if time.Now().After(until) {
+			return fmt.Errorf("%s: %w and does not answer", what, ErrBusy)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// dial connects to the process that owns the journal; nil when it cannot be reached.
+func (l *Lake) dial(ctx context.Context) net.Conn {
 	raw, err := os.ReadFile(filepath.Join(l.o.Private, "serve.json"))
 	if err != nil {
-		return "", false, nil
+		return nil
 	}
 	var at struct{ Socket string }
 	if json.Unmarshal(raw, &at) != nil {
-		return "", false, nil
+		return nil
 	}
 	c, err := (&net.Dialer{}).DialContext(ctx, "unix", at.Socket)
 	if err != nil {
+		return nil
+	}
+	return c
+}
+
+// ask sends one request to the process that owns the journal; done is false when it cannot be reached (it starts or stops).
+func (l *Lake) ask(ctx context.Context, request string) (answer string, done bool, err error) {
+	c := l.dial(ctx)
+	if c == nil {
 		return "", ctx.Err() != nil, ctx.Err()
 	}
 	defer c.Close()
@@ -289,9 +330,15 @@ func (l *Lake) ask(ctx context.Context, request string) (answer string, done boo
 	if err != nil { // it died or was stopped in the middle: again, whoever owns the journal then
 		return "", ctx.Err() != nil, ctx.Err()
 	}
+	answer, err = answered(line)
+	return answer, true, err
+}
+
+// answered reads a line of the server: what follows its ok, or its error.
+func answered(line string) (string, error) {
 	line = strings.TrimSpace(line)
 	if text, failed := strings.CutPrefix(line, "error "); failed {
-		return "", true, fmt.Errorf("the server answers: %s", text)
+		return "", fmt.Errorf("the server answers: %s", text)
 	}
-	return strings.TrimSpace(strings.TrimPrefix(line, "ok")), true, nil
+	return strings.TrimSpace(strings.TrimPrefix(line, "ok")), nil
 }
