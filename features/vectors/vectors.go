@@ -206,6 +206,9 @@ type Validity []uint64
 // Has tells whether value i is not NULL.
 func (v Validity) Has(i int) bool { return v == nil || v[i/64]&(1<<(i%64)) != 0 }
 
+// Clear makes value i NULL.
+func (v Validity) Clear(i int) { v[i/64] &^= 1 << (i % 64) }
+
 // Text is a text as DuckDB keeps it: up to twelve bytes in place, others elsewhere after their first four.
 type Text struct {
 	length uint32
@@ -276,11 +279,19 @@ func (a *Appender) SetText(at, row int, text string) {
 	duckdb.VectorAssignStringElement(a.vectors[at], duckdb.IdxT(row), text)
 }
 
+// AgainText gives a row the text of another row of the chunk.
+func (a *Appender) AgainText(at, row, of int) {
+	texts := unsafe.Slice((*Text)(a.data[at]), Capacity)
+	texts[row] = texts[of]
+}
+
 // SetNull makes a value NULL.
-func (a *Appender) SetNull(at, row int) {
+func (a *Appender) SetNull(at, row int) { a.Nulls(at).Clear(row) }
+
+// Nulls is which values of a column of the chunk are not NULL, for a caller who clears many. Like the columns of Into it is asked for again after Flush.
+func (a *Appender) Nulls(at int) Validity {
 	duckdb.VectorEnsureValidityWritable(a.vectors[at])
-	mask := unsafe.Slice((*uint64)(duckdb.VectorGetValidity(a.vectors[at])), (Capacity+63)/64)
-	mask[row/64] &^= 1 << (row % 64)
+	return unsafe.Slice((*uint64)(duckdb.VectorGetValidity(a.vectors[at])), (Capacity+63)/64)
 }
 
 // Flush appends the first n rows of the chunk and empties it. Columns of Into are asked for again after it.

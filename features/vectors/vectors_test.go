@@ -37,13 +37,17 @@ func TestRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := 2*vectors.Capacity + 7
-	text := func(i int) string { return strings.Repeat("数", i%9) + fmt.Sprint(i) }
+	text := func(i int) string { return strings.Repeat("数", i/2%9) + fmt.Sprint(i/2) }
 	for from := 0; from < rows; from += vectors.Capacity {
 		n := min(vectors.Capacity, rows-from)
 		ints, days, doubles := vectors.Into[int64](a, 0), vectors.Into[int32](a, 1), vectors.Into[float64](a, 2)
 		for i := range n {
 			ints[i], days[i], doubles[i] = int64(from+i)<<32, int32(from+i), float64(from+i)/7
-			a.SetText(3, i, text(from+i))
+			if i > 0 && text(from+i) == text(from+i-1) {
+				a.AgainText(3, i, i-1)
+			} else {
+				a.SetText(3, i, text(from+i))
+			}
 			if (from+i)%5 == 0 {
 				a.SetNull(1, i)
 			}

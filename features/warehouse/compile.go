@@ -157,14 +157,46 @@ type query struct {
 	where string // further condition on the rows, such as a range of user buckets
 	bare  bool   // without the order, for a statement around it
 	fold  bool   // the relation fold is there: ids are folded as they were known at each cut
+	alone bool   // with fold: only the rows of the ids in it
+	base  string // a query whose rows are those of the relation base, where they were computed otherwise
+}
+
+// key is what a row stands for, and the cut as a day and as an instant.
+func (q *query) key() (key, cutDay, cutMicros string) {
+	if len(q.cuts) > 1 {
+		return "cut_day, user_id", "cut_day", "cut_us"
+	}
+	return "user_id", fmt.Sprint(int(q.cuts[0])), fmt.Sprint(q.shop.Midnight(q.cuts[0]).UnixMicro())
 }
 
 // text compiles the statement: user_id (after cut_day where there are several cuts), then every column of the catalog, ordered by
 // the bytes of user_id.
 func (q *query) text() string {
+	ctes := "base AS (" + q.base + ")"
+	if q.base == "" {
+		ctes = q.relations()
+	}
+	key, cutDay, cutMicros := q.key()
+	w := writer{d: q.d, c: q.p.catalog, cutDay: cutDay, cutMicros: cutMicros}
+	var out []string
+	for _, f := range q.p.catalog.Columns() {
+		out = append(out, w.output(f)+" AS "+quoteName(f.Name))
+	}
+	statement := "WITH " + ctes + "\nSELECT " + key + prefixed(out) + "\n FROM base"
+	if p := q.p.catalog.Population; p != nil {
+		statement += " WHERE " + w.expr(p)
+	}
+	if q.bare {
+		return statement
+	}
+	return statement + " ORDER BY " + key
+}
+
+// relations are the common table expressions up to base: user_id (after cut_day and cut_us where there are several cuts) and a column a measure.
+func (q *query) relations() string {
 	var ctes []string
 	add := func(name, body string) { ctes = append(ctes, name+" AS ("+body+")") }
-	key, cutDay, cutMicros := "user_id", fmt.Sprint(int(q.cuts[0])), fmt.Sprint(q.shop.Midnight(q.cuts[0]).UnixMicro())
+	key, cutDay, _ := q.key()
 	from, bound := " FROM %s WHERE ", "%[1]s < "+dayLiteral(q.cuts[0])+" AND %[2]s < "+dayLiteral(q.cuts[0])
 	if len(q.cuts) > 1 {
 		rows := make([]string, len(q.cuts))
@@ -172,7 +204,6 @@ func (q *query) text() string {
 			rows[i] = fmt.Sprintf("(%s, %d, %d)", dayLiteral(c), int(c), q.shop.Midnight(c).UnixMicro())
 		}
 		add("cut (cut_date, cut_day, cut_us)", "VALUES "+strings.Join(rows, ", "))
-		key, cutDay, cutMicros = "cut_day, user_id", "cut_day", "cut_us"
 		from, bound = " FROM %s JOIN cut ON ", "%[1]s < cut_date AND %[2]s < cut_date"
 	}
 	source, values := "events", "events"
@@ -267,20 +298,7 @@ func (q *query) text() string {
 		join += "\n JOIN cut c ON c.cut_day = t.cut_day"
 	}
 	add("base", "SELECT "+head+prefixed(joined)+"\n FROM total t"+join)
-
-	w := writer{d: q.d, c: q.p.catalog, cutDay: cutDay, cutMicros: cutMicros}
-	var out []string
-	for _, f := range q.p.catalog.Columns() {
-		out = append(out, w.output(f)+" AS "+quoteName(f.Name))
-	}
-	statement := "WITH " + strings.Join(ctes, ",\n") + "\nSELECT " + key + prefixed(out) + "\n FROM base"
-	if p := q.p.catalog.Population; p != nil {
-		statement += " WHERE " + w.expr(p)
-	}
-	if q.bare {
-		return statement
-	}
-	return statement + " ORDER BY " + key
+	return strings.Join(ctes, ",\n")
 }
 
 // window is the condition on a day that it lies in a window; "" where every day does.

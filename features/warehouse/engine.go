@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/duckdb/duckdb-go/v2"
 
@@ -27,7 +28,9 @@ type Engine struct {
 	db  *sql.DB
 	c   *cluster // nil without a cluster
 
-	spill   string // temporary directory of db
+	joined  bool         // tests: what is built from tiles is joined in SQL as on a cluster, not swept
+	tables  atomic.Int64 // names of tables
+	spill   string       // temporary directory of db
 	opening sync.Mutex
 	vectors *vectors.DB // of streams; nil before the first use
 }
@@ -129,6 +132,7 @@ type session struct {
 	sql           []string // the statements that were run, for the reader
 	shown         int      // how many of them a pass over a range shows
 	folded, plain string   // the rows of a snapshot whose ids are folded, and all others; "" where none are
+	views         []string // statements of the views over what other connections see too
 	ends          []func() // what is to be cleaned up after it
 }
 
@@ -154,6 +158,35 @@ func (s *session) done() {
 	for _, end := range s.ends {
 		end()
 	}
+}
+
+// twin returns a further session with the relations that were attached and loaded, for another goroutine.
+func (s *session) twin(ctx context.Context) (*session, error) {
+	t, err := s.e.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, view := range s.views {
+		if err := t.see(ctx, view); err != nil {
+			t.done()
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// see makes a view over what other connections see too.
+func (s *session) see(ctx context.Context, view string) error {
+	_, err := s.ExecContext(ctx, view)
+	s.views = append(s.views, view)
+	return err
+}
+
+// table makes an empty table that all sessions see, under a name of its own, and says how it is dropped.
+func (e *Engine) table(ctx context.Context, s *session, name, defs string) (table string, drop func(), err error) {
+	table = fmt.Sprintf("%s_%d", name, e.tables.Add(1))
+	_, err = s.ExecContext(ctx, "CREATE TABLE "+table+" ("+defs+")")
+	return table, func() { e.db.Exec("DROP TABLE IF EXISTS " + table) }, err
 }
 
 // read returns a session whose view `events` is the snapshot without what was erased.
@@ -211,7 +244,7 @@ func (s *session) tombstones(ctx context.Context, snap *lake.Snapshot) error {
 	if _, err := s.ExecContext(ctx, "CREATE TEMP TABLE erased (user_id VARCHAR, erased_at TIMESTAMP)"); err != nil {
 		return err
 	}
-	return s.append(ctx, "erased", eachTombstone(snap))
+	return s.append(ctx, "temp", "erased", eachTombstone(snap))
 }
 
 // eachTombstone gives the rows of what was erased.
@@ -226,10 +259,10 @@ func eachTombstone(snap *lake.Snapshot) func(row func(...driver.Value) error) er
 	}
 }
 
-// append fills a temporary table of the session.
-func (s *session) append(ctx context.Context, table string, fill func(row func(...driver.Value) error) error) error {
+// append fills a table: a temporary one of the session is in the catalog temp, one of all sessions in "".
+func (s *session) append(ctx context.Context, catalog, table string, fill func(row func(...driver.Value) error) error) error {
 	return s.Raw(func(c any) error {
-		a, err := duckdb.NewAppender(c.(driver.Conn), "temp", "main", table)
+		a, err := duckdb.NewAppender(c.(driver.Conn), catalog, "main", table)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"perennial/features"
 	"perennial/features/lake"
@@ -62,17 +63,17 @@ func (e *Engine) BuildParts(ctx context.Context, snap *lake.Snapshot, tiles stri
 	if err := e.mature(ctx, snap, b); err != nil {
 		return nil, err
 	}
-	r, t, any, err := e.openTiles(ctx, tiles, b.Cuts)
+	src, err := e.openTiles(ctx, tiles, b.Cuts)
 	if err != nil {
 		return nil, err
 	}
-	defer r.done()
-	plan := e.schema(t, b)
+	defer src.done()
+	plan := e.schema(src.t, b)
 	if err := continuePlan(dir, plan); err != nil {
 		return nil, fmt.Errorf("build %s: %w", filepath.Base(dir), err)
 	}
-	if !any {
-		if err := emptyTiles(ctx, r, e.p); err != nil {
+	if len(src.tiles) == 0 {
+		if err := emptyTiles(ctx, src, e.p); err != nil {
 			return nil, fmt.Errorf("build: %w", err)
 		}
 	}
@@ -80,32 +81,17 @@ func (e *Engine) BuildParts(ctx context.Context, snap *lake.Snapshot, tiles stri
 		if err := e.outcomes(ctx, snap, b, dir); err != nil {
 			return nil, fmt.Errorf("build: outcomes: %w", err)
 		}
-		if err := r.attach(ctx, "outcome", filepath.Join(dir, outcomesName)); err != nil {
+		if err := src.attach(ctx, "outcome", filepath.Join(dir, outcomesName)); err != nil {
 			return nil, fmt.Errorf("build: outcomes: %w", err)
 		}
 	}
 	if len(b.Refused) > 0 {
-		if err := r.load(ctx, "refused", "cut_day INTEGER, user_id VARCHAR", eachRefused(b.Refused)); err != nil {
+		if err := src.load(ctx, "refused", "cut_day INTEGER, user_id VARCHAR", eachRefused(b.Refused)); err != nil {
 			return nil, fmt.Errorf("build: refusals: %w", err)
 		}
 	}
-	var columns []string
-	for _, c := range plan.Columns {
-		columns = append(columns, c.Name)
-	}
-	for pass := range plan.Passes {
-		final := filepath.Join(dir, partName(pass))
-		if _, err := os.Stat(final); errors.Is(err, os.ErrNotExist) {
-			if err := r.save(ctx, e.partQuery(r.dialect(), b, bucketRange(pass, plan.Passes), t.Links != ""), columns, "as_of, user_id", final+".tmp"); err != nil {
-				return nil, fmt.Errorf("build: buckets %d of %d: %w", pass+1, plan.Passes, err)
-			}
-			if err := os.Rename(final+".tmp", final); err != nil {
-				return nil, err
-			}
-		}
-		if report != nil {
-			report(pass+1, plan.Passes)
-		}
+	if err := e.writeParts(ctx, src, b, plan, dir, report); err != nil {
+		return nil, fmt.Errorf("build: %w", err)
 	}
 	s, err := e.open(ctx)
 	if err != nil {
@@ -118,6 +104,38 @@ func (e *Engine) BuildParts(ctx context.Context, snap *lake.Snapshot, tiles stri
 	}
 	os.Remove(filepath.Join(dir, outcomesName))
 	return plan, writeJSON(filepath.Join(dir, "schema.json"), plan)
+}
+
+// writeParts writes the files that are not there.
+func (e *Engine) writeParts(ctx context.Context, src *tileSource, b Build, plan *Schema, dir string, report func(done, all int)) error {
+	var columns []string
+	for _, c := range plan.Columns {
+		columns = append(columns, c.Name)
+	}
+	var todo []int
+	for pass := range plan.Passes {
+		if _, err := os.Stat(filepath.Join(dir, partName(pass))); errors.Is(err, os.ErrNotExist) {
+			todo = append(todo, pass)
+		}
+	}
+	var counting sync.Mutex
+	done := plan.Passes - len(todo)
+	return e.eachPass(ctx, src, b.Cuts, plan.Passes, todo, func(ctx context.Context, r runner, pass int, base string) error {
+		final := filepath.Join(dir, partName(pass))
+		query := e.partQuery(r.dialect(), b, bucketRange(pass, plan.Passes), len(src.links) > 0, base)
+		if err := r.save(ctx, query, columns, "as_of, user_id", final+".tmp"); err != nil {
+			return fmt.Errorf("buckets %d of %d: %w", pass+1, plan.Passes, err)
+		}
+		if err := os.Rename(final+".tmp", final); err != nil {
+			return err
+		}
+		counting.Lock()
+		defer counting.Unlock()
+		if done++; report != nil {
+			report(done, plan.Passes)
+		}
+		return nil
+	})
 }
 
 // MergeParts writes the parts of a build as one file, sorted by user and then by cut.
@@ -183,9 +201,9 @@ func partList(dir string, passes int) string {
 	return "[" + strings.Join(parts, ", ") + "]"
 }
 
-// partQuery is the statement of one range of buckets: user_id, as_of, the features and, where asked for, the labels.
-func (e *Engine) partQuery(d Dialect, b Build, where string, fold bool) string {
-	q := &query{p: e.p, d: d, shop: e.o.Shop, cuts: b.Cuts, tiles: true, where: where, bare: true, fold: fold}
+// partQuery is the statement of one range of buckets: user_id, as_of, the features and, where asked for, the labels. base is that of a query.
+func (e *Engine) partQuery(d Dialect, b Build, where string, fold bool, base string) string {
+	q := &query{p: e.p, d: d, shop: e.o.Shop, cuts: b.Cuts, tiles: true, where: where, bare: true, fold: fold, base: base}
 	cut := "q.cut_day"
 	if len(b.Cuts) == 1 {
 		cut = fmt.Sprint(int(b.Cuts[0]))

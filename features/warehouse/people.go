@@ -91,17 +91,22 @@ func eachEra(links []features.Link, shop features.Shop, cuts []features.Day) fun
 	}
 }
 
-// foldCuts makes fold for the cuts of a query, and under everKnown for outcomes, which may be learned later. It reports whether there is anything to fold.
-func foldCuts(ctx context.Context, r runner, links []features.Link, shop features.Shop, cuts []features.Day) (bool, error) {
-	if len(links) == 0 {
-		return false, nil
-	}
-	return true, r.load(ctx, "fold", foldDefs, func(row func(...driver.Value) error) error {
+// eachFold gives the rows of fold for the cuts of a query, and under everKnown for outcomes, which may be learned later.
+func eachFold(links []features.Link, shop features.Shop, cuts []features.Day) func(row func(...driver.Value) error) error {
+	return func(row func(...driver.Value) error) error {
 		if err := eachAlias(features.NewPeople(links, time.Time{}))(row); err != nil {
 			return err
 		}
 		return eachEra(links, shop, cuts)(row)
-	})
+	}
+}
+
+// foldCuts makes fold for the cuts of a query. It reports whether there is anything to fold.
+func foldCuts(ctx context.Context, r runner, links []features.Link, shop features.Shop, cuts []features.Day) (bool, error) {
+	if len(links) == 0 {
+		return false, nil
+	}
+	return true, r.load(ctx, "fold", foldDefs, eachFold(links, shop, cuts))
 }
 
 // eventNames are the columns of an event.
@@ -146,7 +151,11 @@ func (q *query) folded(relation, join, cut string) string {
 	if join != "" {
 		columns += ", cut.cut_date, cut.cut_day, cut.cut_us"
 	}
-	return fmt.Sprintf("(SELECT %s FROM %s r%s LEFT JOIN fold f ON f.alias = r.user_id AND %s) folded", columns, relation, join, foldAt("f", cut))
+	only := ""
+	if q.alone {
+		only = " WHERE r.user_id IN (SELECT alias FROM fold)"
+	}
+	return fmt.Sprintf("(SELECT %s FROM %s r%s LEFT JOIN fold f ON f.alias = r.user_id AND %s%s) folded", columns, relation, join, foldAt("f", cut), only)
 }
 
 // people is reader with the ids folded by the links known before an instant; the zero time takes all.

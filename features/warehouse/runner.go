@@ -95,15 +95,19 @@ func (s *session) attach(ctx context.Context, name string, files ...string) erro
 		s.ends = append(s.ends, done)
 		paths[i] = path
 	}
-	_, err := s.ExecContext(ctx, "CREATE TEMP VIEW "+name+" AS SELECT * FROM "+readParquet(paths))
-	return err
+	return s.see(ctx, "CREATE TEMP VIEW "+name+" AS SELECT * FROM "+readParquet(paths))
 }
 
 func (s *session) load(ctx context.Context, name, defs string, fill func(row func(...driver.Value) error) error) error {
-	if _, err := s.ExecContext(ctx, "CREATE TEMP TABLE "+name+" ("+defs+")"); err != nil {
+	table, drop, err := s.e.table(ctx, s, name, defs)
+	if err != nil {
 		return err
 	}
-	return s.append(ctx, name, fill)
+	s.ends = append(s.ends, drop)
+	if err := s.append(ctx, "", table, fill); err != nil {
+		return err
+	}
+	return s.see(ctx, "CREATE TEMP VIEW "+name+" AS FROM "+table)
 }
 
 func (s *session) rows(ctx context.Context, query, order string, row func([]driver.Value) error) error {

@@ -262,7 +262,7 @@ func (s *session) loadTable(ctx context.Context, name string, t *features.Table)
 	y, m, d := t.AsOf.Date()
 	asOf := time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
 	values := make([]driver.Value, len(defs))
-	return s.append(ctx, name, func(row func(...driver.Value) error) error {
+	return s.append(ctx, "temp", name, func(row func(...driver.Value) error) error {
 		for i, user := range t.Users {
 			if i&0xfff == 0 && ctx.Err() != nil {
 				return ctx.Err()

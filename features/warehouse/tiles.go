@@ -302,72 +302,84 @@ func bucketRange(pass, passes int) string {
 	if passes == 1 {
 		return ""
 	}
-	return fmt.Sprintf("user_bucket >= %d AND user_bucket < %d", pass*lake.Buckets/passes, (pass+1)*lake.Buckets/passes)
+	return bucketsWithin(firstBucket(pass, passes), firstBucket(pass+1, passes))
 }
 
-// openTiles returns a runner with the relations tiles and tile_values over a directory of tiles, up to the month of the last cut; any is false
-// when no month is that old.
-func (e *Engine) openTiles(ctx context.Context, dir string, cuts []features.Day) (r runner, t *Tiles, any bool, err error) {
-	if t, err = ReadTiles(dir); err != nil {
-		return nil, nil, false, err
-	}
-	if t.Layout != e.p.layout() {
-		return nil, nil, false, fmt.Errorf("tiles: they were made for another catalog; run `perennial nightly --from tiles`")
-	}
-	if len(cuts) == 0 {
-		return nil, nil, false, &features.InvalidError{Field: "as_of", Reason: "needs at least one cut"}
-	}
-	if r, err = e.blank(ctx); err != nil {
-		return nil, nil, false, fmt.Errorf("features from tiles: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			r.done()
-			r, err = nil, fmt.Errorf("features from tiles: %w", err)
-		}
-	}()
-	links, err := readLinks(dir)
-	if err == nil {
-		_, err = foldCuts(ctx, r, links, e.o.Shop, cuts)
-	}
-	if err != nil {
-		return r, nil, false, err
-	}
-	last := slices.Max(cuts).String()[:7]
-	var tiles, values []string
-	for _, month := range sortedKeys(t.Months) {
-		if month <= last {
-			a, b := monthFiles(month)
-			tiles, values = append(tiles, filepath.Join(dir, a)), append(values, filepath.Join(dir, b))
-		}
-	}
-	if len(tiles) == 0 {
-		return r, t, false, nil
-	}
-	if err = r.attach(ctx, "tiles", tiles...); err == nil {
-		err = r.attach(ctx, "tile_values", values...)
-	}
-	return r, t, true, err
+// firstBucket is the first bucket of one of several equal ranges.
+func firstBucket(pass, passes int) int { return pass * lake.Buckets / passes }
+
+func bucketsWithin(from, to int) string {
+	return fmt.Sprintf("user_bucket >= %d AND user_bucket < %d", from, to)
 }
 
-// FeaturesFromTiles builds the features of one cut or several from a directory of tiles: the same statement over tiles in the place of events, and
-// the same bytes. The engine's memory is bounded by passes over ranges of user buckets; the tables are in memory, which Build is there to avoid.
-func (e *Engine) FeaturesFromTiles(ctx context.Context, dir string, cuts ...features.Day) ([]*features.Table, error) {
-	r, t, any, err := e.openTiles(ctx, dir, cuts)
+// tileSource is a directory of tiles that is open.
+type tileSource struct {
+	runner        // with the relations tiles, tile_values and, with links, fold
+	t      *Tiles // its tiles.json
+	links  []features.Link
+	tiles  []string // files up to the month of the last cut, in the order of the months; there may be none
+	values []string
+}
+
+// openTiles opens a directory of tiles for some cuts.
+func (e *Engine) openTiles(ctx context.Context, dir string, cuts []features.Day) (src *tileSource, err error) {
+	t, err := ReadTiles(dir)
 	if err != nil {
 		return nil, err
 	}
-	defer r.done()
-	if !any {
+	if t.Layout != e.p.layout() {
+		return nil, fmt.Errorf("tiles: they were made for another catalog; run `perennial nightly --from tiles`")
+	}
+	if len(cuts) == 0 {
+		return nil, &features.InvalidError{Field: "as_of", Reason: "needs at least one cut"}
+	}
+	src = &tileSource{t: t}
+	if src.links, err = readLinks(dir); err != nil {
+		return nil, fmt.Errorf("features from tiles: %w", err)
+	}
+	last := slices.Max(cuts).String()[:7]
+	for _, month := range sortedKeys(t.Months) {
+		if month <= last {
+			a, b := monthFiles(month)
+			src.tiles, src.values = append(src.tiles, filepath.Join(dir, a)), append(src.values, filepath.Join(dir, b))
+		}
+	}
+	if src.runner, err = e.blank(ctx); err != nil {
+		return nil, fmt.Errorf("features from tiles: %w", err)
+	}
+	_, err = foldCuts(ctx, src, src.links, e.o.Shop, cuts)
+	if err == nil && len(src.tiles) > 0 {
+		if err = src.attach(ctx, "tiles", src.tiles...); err == nil {
+			err = src.attach(ctx, "tile_values", src.values...)
+		}
+	}
+	if err != nil {
+		src.done()
+		return nil, fmt.Errorf("features from tiles: %w", err)
+	}
+	return src, nil
+}
+
+// FeaturesFromTiles builds the features of one cut or several from a directory of tiles: the columns of the statement over events, and
+// the same bytes. The engine's memory is bounded by passes over ranges of user buckets; the tables are in memory, which Build is there to avoid.
+func (e *Engine) FeaturesFromTiles(ctx context.Context, dir string, cuts ...features.Day) ([]*features.Table, error) {
+	src, err := e.openTiles(ctx, dir, cuts)
+	if err != nil {
+		return nil, err
+	}
+	defer src.done()
+	if len(src.tiles) == 0 {
 		return e.emptyTables(cuts), nil
 	}
-	passes := t.passesFor(len(cuts))
+	passes := src.t.passesFor(len(cuts))
 	parts := make([][]*features.Table, passes)
-	for i := range passes {
-		q := &query{p: e.p, d: r.dialect(), shop: e.o.Shop, cuts: cuts, tiles: true, where: bucketRange(i, passes), fold: t.Links != ""}
-		if parts[i], err = r.tables(ctx, q.text(), cuts); err != nil {
-			return nil, fmt.Errorf("features from tiles: %w", err)
-		}
+	err = e.eachPass(ctx, src, cuts, passes, all(passes), func(ctx context.Context, r runner, pass int, base string) (err error) {
+		q := &query{p: e.p, d: r.dialect(), shop: e.o.Shop, cuts: cuts, tiles: true, where: bucketRange(pass, passes), fold: len(src.links) > 0, base: base}
+		parts[pass], err = r.tables(ctx, q.text(), cuts)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("features from tiles: %w", err)
 	}
 	out := make([]*features.Table, len(cuts))
 	for k := range cuts {

@@ -230,7 +230,7 @@ func (r *remote) upload(ctx context.Context, name, defs string, fill func(row fu
 	if _, err := r.s.ExecContext(ctx, "CREATE TEMP TABLE "+name+" ("+defs+")"); err != nil {
 		return "", err
 	}
-	if err := r.s.append(ctx, name, fill); err != nil {
+	if err := r.s.append(ctx, "temp", name, fill); err != nil {
 		return "", err
 	}
 	dir := filepath.Join(r.dir, name)
