@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +23,7 @@ import (
 type doctorCmd struct{}
 
 func (doctorCmd) Help() string {
-	return `Checks the configuration, data directory, disk, clock, events, keys, scores and page. Each fault is printed with its remedy; exit 1 when there
+	return `Checks the configuration, data directory, disk, clock, events, keys, scores, audit and page. Each fault is printed with its remedy; exit 1 when there
 is one. A warning is worth a look and leaves exit 0. Nothing is changed.
 
 Examples:
@@ -209,7 +212,7 @@ func (a *App) checkLake(ctx context.Context) []finding {
 	if err != nil {
 		return append(found, named("events", fault("restore the missing files from a backup: perennial restore", "%v", err)))
 	}
-	return append(found, named("events", facts.check()), named("clock", facts.clock(a.Now())), named("scores", a.checkScores(ctx, l, facts)))
+	return append(found, named("events", facts.check()), named("clock", facts.clock(a.Now())), named("scores", a.checkScores(ctx, l, facts)), named("audit", checkAudit(ctx, l)))
 }
 
 func checkTail(ctx context.Context, l *lake.Lake) finding {
@@ -240,6 +243,30 @@ func (a *App) checkScores(ctx context.Context, l *lake.Lake, f facts) finding {
 		return warning("put `perennial nightly` in cron; run it now", "the newest scores are as of %s, %d days old", runs[0].AsOf, age)
 	}
 	return fine("as of %s, %s", runs[0].AsOf, runs[0].Version)
+}
+
+// checkAudit repeats what the newest night that computed features said of them: whether a replay from raw events is the same, and what late data changed since.
+func checkAudit(ctx context.Context, l *lake.Lake) finding {
+	nights, err := records[nightReport](ctx, l, "night")
+	if err != nil {
+		return fault("check lake.db", "%v", err)
+	}
+	days := slices.Sorted(maps.Keys(nights))
+	for _, day := range slices.Backward(days) {
+		n := nights[day]
+		if n.Audit == nil {
+			continue
+		}
+		text := ""
+		if n.Drift != nil {
+			text = "; " + driftText(n.Drift)
+		}
+		if n.Audit.Differences > 0 {
+			return fault("run `perennial nightly --from tiles`, and tell us", "as of %s the features of %d of %d users are not those of raw events: %s%s", day, n.Audit.Differences, n.Audit.Users, strings.Join(n.Audit.Columns, ", "), text)
+		}
+		return fine("as of %s the features of %d users are those of raw events%s", day, n.Audit.Users, text)
+	}
+	return fine("no night has computed features yet")
 }
 
 // facts is what the doctor reads from the sealed events.

@@ -52,7 +52,8 @@ type nightReport struct {
 	// Servers says until when each of several servers had sealed what it received.
 	Servers map[string]time.Time `json:"servers,omitempty"`
 	Dropped int                  `json:"dropped_segments,omitempty"` // of days beyond the retention
-	Audit   *warehouse.Audit     `json:"audit,omitempty"`            // of the features that this night built
+	Audit   *warehouse.Audit     `json:"audit,omitempty"`            // of the features of this date, when they were built
+	Drift   *warehouse.Drift     `json:"drift,omitempty"`            // of those of a night a week before, then
 }
 
 // Run walks the night.
@@ -243,7 +244,13 @@ func (n *night) features(ctx context.Context) (bool, int64, error) {
 	there := slices.ContainsFunc(was, func(r lake.Run) bool { return r.Version == n.meta.Version })
 	did := !there || n.again("features")
 	if did {
-		err = n.audit(ctx)
+		if err = n.audit(ctx); err == nil {
+			err = n.drift(ctx, was)
+		}
+	} else if last, ok, e := n.before(ctx); e != nil {
+		err = e
+	} else if ok { // the record of this date goes on saying it
+		n.report.Audit, n.report.Drift = last.Audit, last.Drift
 	}
 	return did, int64(len(n.table.Users)), err
 }
@@ -260,6 +267,55 @@ func (n *night) audit(ctx context.Context) error {
 	}
 	n.say("nightly: audit: %d users computed again from raw events, %d differ", a.Users, a.Differences)
 	return nil
+}
+
+// driftDays is how long ago the cut is, or longer, whose features are compared with what is known of its days now: late data needs time to come.
+const driftDays = 7
+
+// drift says what late data did to the features of an earlier night, of the users that its audit looked at.
+func (n *night) drift(ctx context.Context, published []lake.Run) error {
+	past, ok := pastCut(published, n.asOf)
+	if !ok {
+		return nil
+	}
+	d, err := n.e.Drift(ctx, n.snap, past, int(past)%lake.Buckets)
+	if err != nil {
+		return err
+	}
+	n.report.Drift = &d
+	n.say("nightly: drift: %s", driftText(&d))
+	return nil
+}
+
+// pastCut picks the newest published cut that is driftDays before this one or older, else the oldest before it.
+func pastCut(published []lake.Run, asOf features.Day) (past features.Day, ok bool) {
+	for _, r := range published { // newest first
+		if r.AsOf >= asOf {
+			continue
+		}
+		if past, ok = r.AsOf, true; past <= asOf-driftDays {
+			break
+		}
+	}
+	return past, ok
+}
+
+// driftText is a drift in a sentence.
+func driftText(d *warehouse.Drift) string {
+	if d.Changed == 0 {
+		return fmt.Sprintf("no late data changed the features of %d users as of %s", d.Users, d.AsOf)
+	}
+	text := fmt.Sprintf("late data changed the features of %d of %d users as of %s (%.1f %%)", d.Changed, d.Users, d.AsOf, 100*d.ChangedShare)
+	if d.OneSided > 0 {
+		text += fmt.Sprintf(", %d were not known then or are not now", d.OneSided)
+	}
+	for i, f := range d.Features[:min(3, len(d.Features))] {
+		text += map[bool]string{true: "; most: ", false: ", "}[i == 0] + fmt.Sprintf("%s of %d", f.Feature, f.Users)
+		if f.MeanAbs != nil {
+			text += fmt.Sprintf(" by %.4g", *f.MeanAbs)
+		}
+	}
+	return text
 }
 
 // scoreAll scores every user into a private directory, unless these facts were scored with these models before.

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"perennial/features"
 	"perennial/features/lake"
+	"perennial/features/warehouse"
 	"perennial/models"
 )
 
@@ -319,6 +321,74 @@ func TestAnchors(t *testing.T) {
 		n := &night{scoring: scoring{bench: &bench{a: &App{}}, asOf: asOf}, horizon: 60}
 		if second := n.anchor(); second.String() != test.second || (second-60).String() != test.first {
 			t.Errorf("anchor of %s = %s, want %s", test.asOf, second, test.second)
+		}
+	}
+}
+
+// A night compares the features of a week before with what is known of those days now: nothing drifts until an order of every user comes three weeks late.
+func TestNightlyDrift(t *testing.T) {
+	data := shopLake(t, "2025-09-01")
+	at := func(asOf string) nightReport {
+		return decoded[nightReport](t, "nightly", "--as-of", asOf, "--json", "--data", data)
+	}
+	if r := at("2025-08-20"); r.Drift != nil || r.Audit == nil {
+		t.Errorf("the first night: drift %+v, audit %+v; want no night before it", r.Drift, r.Audit)
+	}
+	d := at("2025-08-28").Drift
+	if d == nil || d.AsOf != "2025-08-20" || d.Users == 0 || d.Changed != 0 || len(d.Features) != 0 {
+		t.Fatalf("without late data: %+v, want none of some users changed since 2025-08-20", d)
+	}
+	var late strings.Builder
+	for u := range 320 {
+		fmt.Fprintf(&late, "{\"event_id\":\"late-%[1]d\",\"user_id\":\"u%03[1]d\",\"event\":\"Order Completed\",\"ts\":\"2025-08-10T10:00:00Z\",\"value\":12.5,\"order_id\":\"late-%[1]d\"}\n", u)
+	}
+	file := filepath.Join(t.TempDir(), "late.ndjson")
+	write(t, file, late.String())
+	command(t, 0, "import", "events", file, "--lag", "480h", "--data", data)
+	out, said := command(t, 0, "nightly", "--as-of", "2025-09-01", "--json", "--data", data)
+	var r nightReport
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatal(err)
+	}
+	if d = r.Drift; d == nil || d.AsOf != "2025-08-20" || d.Users == 0 || d.Changed != d.Users || d.ChangedShare != 1 {
+		t.Fatalf("with an order of everybody late: %+v, want all users changed since 2025-08-20", d)
+	}
+	for _, want := range []struct {
+		feature string
+		mean    float64
+	}{{"orders_all", 1}, {"revenue_30d", 12.5}} {
+		i := slices.IndexFunc(d.Features, func(f warehouse.ColumnDrift) bool { return f.Feature == want.feature })
+		if i < 0 || d.Features[i].Users != d.Users-d.OneSided || d.Features[i].MeanAbs == nil || math.Abs(*d.Features[i].MeanAbs-want.mean) > 1e-9 {
+			t.Errorf("%s: %+v, want every known user by %v", want.feature, d.Features, want.mean)
+		}
+	}
+	sentence := fmt.Sprintf("late data changed the features of %[1]d of %[1]d users as of 2025-08-20 (100.0 %%)", d.Users)
+	if !strings.Contains(said, "nightly: drift: "+sentence) {
+		t.Errorf("the night says %s\nwant %s", said, sentence)
+	}
+	if err := os.Chmod(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, found := diagnose(t, data); found["audit"].Status != "ok" || !strings.Contains(found["audit"].Detail, "as of 2025-09-01") || !strings.Contains(found["audit"].Detail, sentence) {
+		t.Errorf("doctor: %+v, want the sentence", found["audit"])
+	}
+	if again := at("2025-09-01"); again.Steps[2].Status != "skipped" || !reflect.DeepEqual(again.Drift, d) || !reflect.DeepEqual(again.Audit, r.Audit) {
+		t.Errorf("a night that does nothing: %+v, want what the night said that built the features", again)
+	}
+}
+
+func TestPastCut(t *testing.T) {
+	for _, c := range []struct {
+		published []features.Day // newest first
+		want      features.Day
+		ok        bool
+	}{{nil, 0, false}, {[]features.Day{110, 100}, 0, false}, {[]features.Day{100, 99}, 99, true}, {[]features.Day{101, 99, 94, 93, 92, 50}, 93, true}, {[]features.Day{96, 96, 95}, 95, true}} {
+		runs := make([]lake.Run, len(c.published))
+		for i, d := range c.published {
+			runs[i].AsOf = d
+		}
+		if got, ok := pastCut(runs, 100); got != c.want || ok != c.ok {
+			t.Errorf("pastCut(%v, 100) = %d, %v; want %d, %v", c.published, got, ok, c.want, c.ok)
 		}
 	}
 }

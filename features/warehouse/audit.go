@@ -19,24 +19,33 @@ type Audit struct {
 // Audit computes the features of one user bucket, 1/64 of the users, from raw events and compares them with a table, bit for bit.
 func (e *Engine) Audit(ctx context.Context, snap *lake.Snapshot, made *features.Table, bucket int) (Audit, error) {
 	a := Audit{Bucket: bucket}
-	fail := func(err error) (Audit, error) { return a, fmt.Errorf("audit as of %s: %w", made.AsOf, err) }
+	raw, err := e.replay(ctx, snap, made.AsOf, bucket, false)
+	if err != nil {
+		return a, fmt.Errorf("audit as of %s: %w", made.AsOf, err)
+	}
+	a.compare(raw, made)
+	return a, nil
+}
+
+// replay computes the features of one user bucket as of a day from raw events; late is with what became known since. Ids are folded as they were known at the
+// cut either way.
+func (e *Engine) replay(ctx context.Context, snap *lake.Snapshot, asOf features.Day, bucket int, late bool) (*features.Table, error) {
 	r, err := e.reader(ctx, snap)
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
 	defer r.done()
-	cuts := []features.Day{made.AsOf}
+	cuts := []features.Day{asOf}
 	fold, err := foldCuts(ctx, r, snap.Links, e.o.Shop, cuts)
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
-	q := &query{p: e.p, d: r.dialect(), shop: e.o.Shop, cuts: cuts, fold: fold, where: fmt.Sprintf("user_bucket = %d", bucket)}
+	q := &query{p: e.p, d: r.dialect(), shop: e.o.Shop, cuts: cuts, fold: fold, late: late, where: fmt.Sprintf("user_bucket = %d", bucket)}
 	tables, err := r.tables(ctx, q.text(), cuts)
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
-	a.compare(tables[0], made)
-	return a, nil
+	return tables[0], nil
 }
 
 // compare counts the users of the bucket that are not alike in both tables.

@@ -158,6 +158,7 @@ type query struct {
 	bare  bool   // without the order, for a statement around it
 	fold  bool   // the relation fold is there: ids are folded as they were known at each cut
 	alone bool   // with fold: only the rows of the ids in it
+	late  bool   // with one cut: what happened before it counts whenever it became known
 	base  string // a query whose rows are those of the relation base, where they were computed otherwise
 }
 
@@ -198,6 +199,9 @@ func (q *query) relations() string {
 	add := func(name, body string) { ctes = append(ctes, name+" AS ("+body+")") }
 	key, cutDay, _ := q.key()
 	from, bound := " FROM %s WHERE ", "%[1]s < "+dayLiteral(q.cuts[0])+" AND %[2]s < "+dayLiteral(q.cuts[0])
+	if q.late {
+		bound = "%[1]s < " + dayLiteral(q.cuts[0])
+	}
 	if len(q.cuts) > 1 {
 		rows := make([]string, len(q.cuts))
 		for i, c := range q.cuts {

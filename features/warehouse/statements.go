@@ -27,6 +27,7 @@ func Statements(c *features.Catalog, d Dialect, shop features.Shop, plan MetricP
 		{"tile values", p.valueQuery(d, "")},
 		{"training outcomes", e.windowQuery(d, cuts[len(cuts)-1], cuts[0])},
 		{"features as of " + cuts[0].String(), (&query{p: p, d: d, shop: shop, cuts: cuts[:1]}).text()},
+		{"features as of " + cuts[0].String() + ", with full knowledge", (&query{p: p, d: d, shop: shop, cuts: cuts[:1], late: true}).text()},
 		{fmt.Sprintf("features of %d cuts, from tiles", len(cuts)), (&query{p: p, d: d, shop: shop, cuts: cuts, tiles: true}).text()},
 		{"training part", e.partQuery(d, Build{Cuts: cuts, Labels: &LabelWindow{GapDays: 3, HorizonDays: 60, MaturityDays: 2}}, bucketRange(1, 4), false, "")},
 		{fmt.Sprintf("features of %d cuts, from tiles, ids of a person folded", len(cuts)), (&query{p: p, d: d, shop: shop, cuts: cuts, tiles: true, fold: true}).text()},
