@@ -23,7 +23,7 @@ import (
 type doctorCmd struct{}
 
 func (doctorCmd) Help() string {
-	return `Checks the configuration, data directory, disk, clock, events, keys, scores, audit and page. Each fault is printed with its remedy; exit 1 when there
+	return `Checks the configuration, data directory, disk, clock, events, keys, scores, audit, servers and page. Each fault is printed with its remedy; exit 1 when there
 is one. A warning is worth a look and leaves exit 0. Nothing is changed.
 
 Examples:
@@ -208,6 +208,9 @@ func (a *App) checkLake(ctx context.Context) []finding {
 	defer l.Close()
 	named := func(name string, f finding) finding { f.Name = name; return f }
 	found := []finding{named("tail", checkTail(ctx, l))}
+	if f := checkServers(ctx, l); f != nil {
+		found = append(found, named("servers", *f))
+	}
 	facts, err := a.factsOf(ctx, l)
 	if err != nil {
 		return append(found, named("events", fault("restore the missing files from a backup: perennial restore", "%v", err)))

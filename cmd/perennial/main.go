@@ -43,6 +43,7 @@ type cli struct {
 	Simulate   simulateCmd   `cmd:"" help:"Worlds with known truth against our own statistics."`
 	Experiment experimentCmd `cmd:"" help:"Experiments from the shell."`
 	Keys       keysCmd       `cmd:"" help:"API keys."`
+	Servers    serversCmd    `cmd:"" help:"Several servers on one data directory: list, retire."`
 	Doctor     doctorCmd     `cmd:"" help:"Check config, data, clock; name each fault and its remedy."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 }

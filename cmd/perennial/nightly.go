@@ -22,7 +22,7 @@ type nightlyCmd struct {
 	From       string        `enum:",seal,tiles,features,train,score,publish,experiments" default:"" placeholder:"STEP" help:"Do this step and those after it again, even where their output is there."`
 	AllowStale bool          `name:"allow-stale" help:"Go on although the newest event is suspiciously old."`
 	Wait       time.Duration `default:"30s" help:"How long to wait for other servers to seal."`
-	Without    []string      `placeholder:"SERVER" help:"Do not wait for a server whose journal is lost."`
+	Without    []string      `placeholder:"SERVER" help:"Do not wait for a silent server this once; perennial servers retire lets it go for good."`
 	Horizon    string        `default:"60d" placeholder:"DAYS" help:"How far the models predict."`
 }
 

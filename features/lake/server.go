@@ -79,6 +79,9 @@ func (l *Lake) Serve(ctx context.Context, wait time.Duration) (err error) {
 		l.beginSharing(ctx)
 		s.done.Go(func() { l.shareLoop(stop) })
 	}
+	if l.db.shared {
+		s.done.Go(func() { l.aliveLoop(stop) })
+	}
 	s.done.Add(3)
 	go func() { defer s.done.Done(); l.flushLoop(stop) }()
 	go func() { defer s.done.Done(); l.sealLoop(stop, early) }()
