@@ -38,7 +38,7 @@ func (s *Server) manageCatalogue() {
 	})
 	catalogued(s, "offer", s.o.Store.Offers, s.o.Store.PutOffer, func(o *experiments.Offer) string { return o.Key })
 	s.manageOffers()
-	manageOp(s, readers, catalogueTag, "GET", "/v1/metrics", "list-metrics", "Built-in and own metrics", func(ctx context.Context, _ *none) (*body[metricList], error) {
+	manageOp(s, readers, catalogueTag, "GET", "/v1/metrics", "list-metrics", "The metrics that the shop defined; built-in ones need no definition", func(ctx context.Context, _ *none) (*body[metricList], error) {
 		list, err := s.o.Store.MetricDefs(ctx)
 		return &body[metricList]{metricList{orEmpty(list)}}, err
 	})

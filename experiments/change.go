@@ -271,6 +271,13 @@ func DecodeDefinition(raw []byte) (Definition, error) {
 	return d, err
 }
 
+// DecodeMetric reads a metric of the library from JSON; an unknown field is a fault.
+func DecodeMetric(raw []byte) (MetricDef, error) {
+	var m MetricDef
+	err := decodeStrict(raw, &m)
+	return m, err
+}
+
 // decodeStrict turns what encoding/json says into an *InvalidError; unreadable JSON is named with an empty field. An empty document is an empty object.
 func decodeStrict(raw []byte, into any) error {
 	if len(bytes.TrimSpace(raw)) == 0 {

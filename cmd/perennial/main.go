@@ -42,6 +42,7 @@ type cli struct {
 	Power      powerCmd      `cmd:"" help:"Sample size, smallest detectable effect, days."`
 	Simulate   simulateCmd   `cmd:"" help:"Worlds with known truth against our own statistics."`
 	Experiment experimentCmd `cmd:"" help:"Experiments from the shell."`
+	Metrics    metricsCmd    `cmd:"" help:"The metrics of the shop: list, show, history, put."`
 	Keys       keysCmd       `cmd:"" help:"API keys."`
 	Servers    serversCmd    `cmd:"" help:"Several servers on one data directory: list, retire."`
 	Doctor     doctorCmd     `cmd:"" help:"Check config, data, clock; name each fault and its remedy."`
