@@ -33,6 +33,7 @@ type Engine struct {
 	spill   string       // temporary directory of db
 	opening sync.Mutex
 	vectors *vectors.DB // of streams; nil before the first use
+	pace    pace        // tests: which snapshots are merged, and how
 }
 
 // Open starts an engine with the safe settings: no extensions from outside, bounded memory, temporary files in Dir/tmp, file
@@ -131,7 +132,7 @@ type session struct {
 	e             *Engine
 	sql           []string // the statements that were run, for the reader
 	shown         int      // how many of them a pass over a range shows
-	folded, plain string   // the rows of a snapshot whose ids are folded, and all others; "" where none are
+	folded, plain string   // the rows of a snapshot whose ids are folded, "" where none are, and all others
 	views         []string // statements of the views over what other connections see too
 	ends          []func() // what is to be cleaned up after it
 }
@@ -226,6 +227,7 @@ func (s *session) bind(ctx context.Context, snap *lake.Snapshot, people *feature
 		where = " WHERE NOT EXISTS (SELECT 1 FROM erased x WHERE x.user_id = e.user_id AND e.received_at < x.erased_at)"
 	}
 	columns := "e.*"
+	s.plain = "SELECT e." + strings.Join(eventNames, ", e.") + " FROM " + from + where
 	if people != nil {
 		if err := s.load(ctx, "fold", foldDefs, eachAlias(people)); err != nil {
 			return err

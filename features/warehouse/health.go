@@ -68,6 +68,13 @@ func (p *MetricPlan) redeemed(own bool) string {
 	return cases + " ELSE FALSE END"
 }
 
+var redeemedNames = []string{"units", "revenue", "margin", "discount", "contact", "profit"}
+
+// counts are the counts of matured units and their orders in the order of the statement.
+func (h *Health) counts() []map[string]int64 {
+	return []map[string]int64{h.Silent, h.Leaked, h.Estimated, h.Orders, h.Early, h.Late}
+}
+
 // soundness counts what makes a judgement doubtful, and what redeemers brought.
 func (s *measuring) soundness(ctx context.Context) error {
 	p, h := s.p, &s.m.Health
@@ -95,10 +102,9 @@ func (s *measuring) soundness(ctx context.Context) error {
  CAST(coalesce(sum(discount) FILTER (WHERE redeemed), 0) AS BIGINT) AS discount, CAST(coalesce(sum(contact) FILTER (WHERE redeemed), 0) AS BIGINT) AS contact,
  CAST(coalesce(sum(margin - refund_margin - commission - contact) FILTER (WHERE redeemed), 0) AS BIGINT) AS profit
  FROM outcome WHERE t0 + %s <= %d GROUP BY variant ORDER BY variant`, span(p.HorizonDays), p.AsOf.UnixMicro())
-	names := []string{"units", "revenue", "margin", "discount", "contact", "profit"}
 	return s.each(ctx, query, func(v []driver.Value) error {
 		variant := v[0].(string)
-		for i, counts := range []map[string]int64{h.Silent, h.Leaked, h.Estimated, h.Orders, h.Early, h.Late} {
+		for i, counts := range h.counts() {
 			counts[variant] += v[1+i].(int64)
 		}
 		if p.Coupons[variant] == "" {
@@ -107,7 +113,7 @@ func (s *measuring) soundness(ctx context.Context) error {
 		if h.Redeemed[variant] == nil {
 			h.Redeemed[variant] = map[string]int64{}
 		}
-		for i, name := range names {
+		for i, name := range redeemedNames {
 			h.Redeemed[variant][name] += v[7+i].(int64)
 		}
 		return nil
@@ -141,11 +147,16 @@ func (s *measuring) dimensions(ctx context.Context) error {
 	})
 }
 
+// asksInteractions tells whether the first metric is summed by the variants of other experiments.
+func (p *MetricPlan) asksInteractions() bool {
+	return len(p.Others) > 0 && len(p.Metrics) > 0 && p.Metrics[0].Kind != "quantile" && p.Metrics[0].Kind != "ratio"
+}
+
 // interactions sums the first metric over the units that other experiments have met as well, by both variants. A unit counts with the variant of the
 // other experiment that it met first.
 func (s *measuring) interactions(ctx context.Context) error {
 	p := s.p
-	if len(p.Others) == 0 || len(p.Metrics) == 0 || p.Metrics[0].Kind == "quantile" || p.Metrics[0].Kind == "ratio" {
+	if !p.asksInteractions() {
 		return nil
 	}
 	d := s.dialect()
@@ -157,17 +168,21 @@ SELECT x.experiment, x.variant, o.variant, count(*) AS n, sum(%[7]s) AS x, sum(%
 		timeLiteral(p.AsOf), texts(p.Others), span(p.days(&p.Metrics[0])), p.AsOf.UnixMicro(),
 		d.text("properties", "experiment"), d.text("properties", "variant"), d.exact("o.m0"), p.between("user_id"))
 	return s.each(ctx, query, func(v []driver.Value) error {
-		key := [3]string{v[0].(string), v[1].(string), v[2].(string)}
-		i := s.meet[key]
-		if i == nil {
-			i = &Interaction{Other: key[0], OtherVariant: key[1], Variant: key[2]}
-			s.meet[key] = i
-		}
-		i.N += v[3].(int64)
-		more(&i.X, v[4])
-		more(&i.XX, v[5])
+		s.meeting([3]string{v[0].(string), v[1].(string), v[2].(string)}, v[3].(int64), v[4], v[5])
 		return nil
 	})
+}
+
+// meeting adds sums of units that met another experiment: it, its variant, and the own one.
+func (s *measuring) meeting(key [3]string, n int64, x, xx driver.Value) {
+	i := s.meet[key]
+	if i == nil {
+		i = &Interaction{Other: key[0], OtherVariant: key[1], Variant: key[2]}
+		s.meet[key] = i
+	}
+	i.N += n
+	more(&i.X, x)
+	more(&i.XX, xx)
 }
 
 // whole is an integer of any width.

@@ -76,7 +76,8 @@ type measuring struct {
 	dims  map[DimensionCount]int64 // exposed units by dimension
 	meet  map[[3]string]*Interaction
 
-	pass, lastPass int // over a range of users, from 0
+	pass, lastPass int                   // over a range of users, from 0
+	held           []map[[3]string]*heap // by metric and variant, stratum and segment: the values that a merge keeps for order statistics
 }
 
 func newMeasuring(r runner, p *MetricPlan) *measuring {
@@ -100,6 +101,15 @@ func (e *Engine) measure(ctx context.Context, s *measuring, snap *lake.Snapshot)
 			return err
 		}
 	}
+	if merged, err := e.merge(ctx, s, snap); merged || err != nil {
+		if err != nil {
+			return err
+		}
+		s.collect()
+		s.orderHeld()
+		s.capHeld()
+		return nil
+	}
 	passes, err := e.passes(ctx, s, snap, s.exposed, e.unitOutcomes(s), s.totals, s.sums, s.soundness, s.dimensions, s.interactions, s.keepValues)
 	if err != nil {
 		return err
@@ -117,25 +127,29 @@ func (e *Engine) passes(ctx context.Context, s *measuring, snap *lake.Snapshot, 
 	if err != nil {
 		return 0, err
 	}
+	return len(ranges), e.eachRange(ctx, s, ranges, parts...)
+}
+
+func (e *Engine) eachRange(ctx context.Context, s *measuring, ranges [][2]string, parts ...func(context.Context) error) error {
 	for i, r := range ranges {
 		s.p.from, s.p.to = r[0], r[1]
 		s.pass, s.lastPass = i, len(ranges)-1
 		if err := s.units(ctx); err != nil {
-			return 0, err
+			return err
 		}
 		for _, part := range parts {
 			if err := part(ctx); err != nil {
-				return 0, err
+				return err
 			}
 		}
 		if d, ok := s.runner.(*session); ok && len(ranges) > 1 {
 			if err := d.forget(ctx, i); err != nil {
-				return 0, err
+				return err
 			}
 		}
 	}
 	s.p.from, s.p.to = "", ""
-	return len(ranges), nil
+	return nil
 }
 
 // units makes the relations of who met the experiment.
@@ -184,9 +198,10 @@ func totalsQuery(d Dialect, p *MetricPlan) string {
 		columns, span(p.HorizonDays+p.RefundMaturityDays), asOf, span(p.HorizonDays), asOf)
 }
 
+var waterfallNames = []string{"revenue", "cost_of_goods", "discount", "refunds", "refunded", "commission", "contact", "profit"}
+
 // totals reads the waterfall of the matured units and whether their refunds are still open.
 func (s *measuring) totals(ctx context.Context) error {
-	names := []string{"revenue", "cost_of_goods", "discount", "refunds", "refunded", "commission", "contact", "profit"}
 	return s.each(ctx, totalsQuery(s.dialect(), s.p), func(v []driver.Value) error {
 		variant := v[0].(string)
 		s.m.Matured += v[1].(int64)
@@ -195,7 +210,7 @@ func (s *measuring) totals(ctx context.Context) error {
 			w = map[string]int64{}
 			s.m.Waterfall[variant] = w
 		}
-		for i, name := range names {
+		for i, name := range waterfallNames {
 			w[name] += v[i+2].(int64)
 		}
 		s.m.RefundsOpen = s.m.RefundsOpen || v[10].(int64) > 0
@@ -235,16 +250,15 @@ func (p *MetricPlan) lots() [][]int {
 	return lots
 }
 
-// sumsQuery sums Σ, Σ² and the co-moments of a lot of the plan's metrics with k covariates in every cell: the covariates' own sums, then those of each metric.
-func sumsQuery(d Dialect, p *MetricPlan, lot []int, k int) string {
-	columns := []string{"variant", "stratum", "segment", "CAST(" + d.plus("day", p.maturity(lot[0])) + " AS VARCHAR) AS matured", "count(*) AS n"}
-	sum := func(a string) { columns = append(columns, fmt.Sprintf(d.total, a)) }
-	product := func(a, b string) { columns = append(columns, "sum("+d.exact(a)+" * "+b+")") }
+// sumsOf lists what is summed for a lot of the plan's metrics with k covariates in every cell: the covariates' own Σ and co-moments, then those of each metric.
+// A pair is the columns whose product is summed, or one column and "".
+func (p *MetricPlan) sumsOf(lot []int, k int) (pairs [][2]string) {
+	add := func(a, b string) { pairs = append(pairs, [2]string{a, b}) }
 	c := func(i int) string { return fmt.Sprintf("c%d", i) }
 	for a := range k {
-		sum(c(a))
+		add(c(a), "")
 		for b := a; b < k; b++ {
-			product(c(a), c(b))
+			add(c(a), c(b))
 		}
 	}
 	for _, i := range lot {
@@ -253,14 +267,27 @@ func sumsQuery(d Dialect, p *MetricPlan, lot []int, k int) string {
 			of = append(of, fmt.Sprintf("m%d", p.denominator(i)))
 		}
 		for _, x := range of {
-			sum(x)
-			product(x, x)
+			add(x, "")
+			add(x, x)
 			for a := range k {
-				product(x, c(a))
+				add(x, c(a))
 			}
 		}
 		if len(of) == 2 {
-			product(of[0], of[1])
+			add(of[0], of[1])
+		}
+	}
+	return pairs
+}
+
+// sumsQuery sums a lot of the plan's metrics with k covariates in every cell.
+func sumsQuery(d Dialect, p *MetricPlan, lot []int, k int) string {
+	columns := []string{"variant", "stratum", "segment", "CAST(" + d.plus("day", p.maturity(lot[0])) + " AS VARCHAR) AS matured", "count(*) AS n"}
+	for _, pair := range p.sumsOf(lot, k) {
+		if pair[1] == "" {
+			columns = append(columns, fmt.Sprintf(d.total, pair[0]))
+		} else {
+			columns = append(columns, "sum("+d.exact(pair[0])+" * "+pair[1]+")")
 		}
 	}
 	return fmt.Sprintf("SELECT %s FROM outcome WHERE t0 + %s <= %d GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4", strings.Join(columns, ", "), span(p.maturity(lot[0])), p.AsOf.UnixMicro())
@@ -270,22 +297,25 @@ func sumsQuery(d Dialect, p *MetricPlan, lot []int, k int) string {
 func (s *measuring) sums(ctx context.Context) error {
 	k := len(s.m.Covariates)
 	for _, lot := range s.p.lots() {
-		if err := s.each(ctx, sumsQuery(s.dialect(), s.p, lot, k), func(v []driver.Value) error {
-			own := 5 + k + k*(k+1)/2
-			covariates, rest := v[5:own], v[own:]
-			for _, i := range lot {
-				var err error
-				if rest, err = s.cells[i].add(v[:5], covariates, rest); err != nil {
-					return err
-				}
-			}
-			if len(rest) > 0 {
-				return fmt.Errorf("%d sums are left over", len(rest))
-			}
-			return nil
-		}); err != nil {
+		if err := s.each(ctx, sumsQuery(s.dialect(), s.p, lot, k), func(v []driver.Value) error { return s.addSums(lot, k, v) }); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// addSums adds a row of sumsQuery.
+func (s *measuring) addSums(lot []int, k int, v []driver.Value) error {
+	own := 5 + k + k*(k+1)/2
+	covariates, rest := v[5:own], v[own:]
+	for _, i := range lot {
+		var err error
+		if rest, err = s.cells[i].add(v[:5], covariates, rest); err != nil {
+			return err
+		}
+	}
+	if len(rest) > 0 {
+		return fmt.Errorf("%d sums are left over", len(rest))
 	}
 	return nil
 }

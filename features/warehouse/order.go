@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -16,7 +17,7 @@ func (s *measuring) keepValues(ctx context.Context) error {
 		return nil
 	}
 	for k := range s.p.Metrics {
-		if !s.ordered(k) {
+		if !s.p.ordered(k) {
 			continue
 		}
 		name, query := fmt.Sprintf("values%d", k), s.valuesQuery(k)
@@ -32,8 +33,8 @@ func (s *measuring) keepValues(ctx context.Context) error {
 }
 
 // ordered tells whether the metric k is asked for its order statistics.
-func (s *measuring) ordered(k int) bool {
-	return s.p.Metrics[k].Kind == "quantile" || s.p.Metrics[k].Key == s.p.Cap
+func (p *MetricPlan) ordered(k int) bool {
+	return p.Metrics[k].Kind == "quantile" || p.Metrics[k].Key == p.Cap
 }
 
 // valuesQuery is the matured values of the metric k with their cells. A column that is the same for all units is not there to be stored.
@@ -144,4 +145,168 @@ func (s *measuring) capped(ctx context.Context, passes int) error {
 		s.m.Sums = append(s.m.Sums, Sum{Metric: x.Key + "|capped", Variant: v[0].(string), Stratum: v[1].(string), N: v[2].(int64), X: whole(v[3]), XX: whole(v[4])})
 		return nil
 	})
+}
+
+// hold keeps values of the metric k for orderHeld and capHeld.
+func (s *measuring) hold(k int, variant, stratum, segment string, h heap) {
+	if s.p.Strata == nil {
+		stratum = ""
+	}
+	if s.p.SegmentBy == "" {
+		segment = ""
+	} else if segment == "" {
+		segment = "unknown"
+	}
+	if s.held == nil {
+		s.held = make([]map[[3]string]*heap, len(s.p.Metrics))
+	}
+	if s.held[k] == nil {
+		s.held[k] = map[[3]string]*heap{}
+	}
+	key := [3]string{variant, stratum, segment}
+	into := s.held[k][key]
+	if into == nil {
+		into = &heap{}
+		s.held[k][key] = into
+	}
+	into.blocks = append(into.blocks, h.blocks...)
+	into.n += h.n
+}
+
+// holdValues holds the values of a pass.
+func (s *measuring) holdValues(ctx context.Context) error {
+	for k := range s.p.Metrics {
+		if !s.p.ordered(k) {
+			continue
+		}
+		if err := s.each(ctx, s.valuesQuery(k), func(v []driver.Value) error {
+			s.hold(k, v[0].(string), v[1].(string), v[2].(string), heap{[][]int64{{v[3].(int64)}}, 1})
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// orderHeld is quantiles over held values.
+func (s *measuring) orderHeld() {
+	for k := range s.p.Metrics {
+		x := &s.p.Metrics[k]
+		if x.Kind != "quantile" {
+			continue
+		}
+		for _, bySegment := range []bool{false, true} {
+			if bySegment && s.p.SegmentBy == "" {
+				continue
+			}
+			cells := map[[3]string][]int64{}
+			for _, key := range slices.SortedFunc(maps.Keys(s.heldOf(k)), compareKeys) {
+				cell := key
+				if !bySegment {
+					cell[2] = ""
+				}
+				cells[cell] = s.held[k][key].appendTo(cells[cell])
+			}
+			for _, cell := range slices.SortedFunc(maps.Keys(cells), compareKeys) {
+				list := cells[cell]
+				slices.Sort(list)
+				o := OrderStatistics{Metric: x.Key, Variant: cell[0], Stratum: cell[1], Segment: cell[2], N: int64(len(list)), Values: map[int64]int64{}}
+				for _, rank := range x.Ranks(o.N) {
+					if rank >= 1 && rank <= o.N {
+						o.Values[rank] = list[rank-1]
+					}
+				}
+				s.m.Quantiles = append(s.m.Quantiles, o)
+			}
+		}
+	}
+}
+
+func compareKeys(a, b [3]string) int { return slices.Compare(a[:], b[:]) }
+
+// heldOf is what is held of the metric k.
+func (s *measuring) heldOf(k int) map[[3]string]*heap {
+	if s.held == nil {
+		return nil
+	}
+	return s.held[k]
+}
+
+// capHeld is capped over held values.
+func (s *measuring) capHeld() {
+	i := slices.IndexFunc(s.p.Metrics, func(x Metric) bool { return x.Key == s.p.Cap })
+	if s.p.Cap == "" || i < 0 || s.m.Matured == 0 || len(s.heldOf(i)) == 0 {
+		return
+	}
+	x, held := &s.p.Metrics[i], s.held[i]
+	var all [][]int64
+	n := int64(0)
+	for _, h := range held {
+		all = append(all, h.blocks...)
+		n += h.n
+	}
+	caps := &s.m.Health.Caps
+	caps[0], caps[1] = ranked(all, max(1, n/1000)), ranked(all, n-n/1000)
+	if x.Kind != "profit" { // nothing is below zero: zeros are no outliers
+		caps[0] = min(0, caps[0])
+	}
+	type sums struct {
+		n     int64
+		x, xx wide
+	}
+	cells := map[[3]string]*sums{}
+	for key, h := range held {
+		key[2] = ""
+		c := cells[key]
+		if c == nil {
+			c = &sums{}
+			cells[key] = c
+		}
+		c.n += h.n
+		for _, block := range h.blocks {
+			for _, v := range block {
+				v = min(max(v, caps[0]), caps[1])
+				c.x.add(v, 1)
+				c.xx.add(v, v)
+			}
+		}
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(cells), compareKeys) {
+		c := cells[key]
+		s.m.Sums = append(s.m.Sums, Sum{Metric: x.Key + "|capped", Variant: key[0], Stratum: key[1], N: c.n, X: c.x.big(), XX: c.xx.big()})
+	}
+}
+
+// ranked is the value at a rank (from 1) of values in blocks: its bits from the highest on, sixteen at a time, by how many values have them.
+func ranked(blocks [][]int64, rank int64) int64 {
+	const flip = 1 << 63 // orders negative values before others
+	found, counts := uint64(0), make([]int64, 1<<16)
+	for shift := 48; shift >= 0; shift -= 16 {
+		clear(counts)
+		for _, block := range blocks {
+			for _, v := range block {
+				if x := uint64(v) ^ flip; x>>shift>>16 == found {
+					counts[x>>shift&0xffff]++
+				}
+			}
+		}
+		for part, n := range counts {
+			if rank <= n {
+				found = found<<16 | uint64(part)
+				break
+			}
+			rank -= n
+		}
+	}
+	return int64(found ^ flip)
+}
+
+// appendTo appends the values to a list.
+func (h *heap) appendTo(list []int64) []int64 {
+	list = slices.Grow(list, int(h.n))
+	for _, block := range h.blocks {
+		list = append(list, block...)
+	}
+	return list
 }

@@ -2,6 +2,7 @@ package warehouse
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -114,7 +115,7 @@ func (p *MetricPlan) window(m *Metric) int {
 }
 
 // span is a number of days in microseconds: windows are multiples of 24 hours from the exposure, not calendar days.
-func span(days int) string { return fmt.Sprint(int64(days) * 86_400_000_000) }
+func span(days int) string { return fmt.Sprint(int64(days) * dayMicros) }
 
 // texts is a list of SQL string literals.
 func texts(list []string) string {
@@ -125,34 +126,38 @@ func texts(list []string) string {
 	return strings.Join(quoted, ", ")
 }
 
+// stratum is the SQL of the stratum of an exposure under a revision.
+func (p *MetricPlan) stratum(revision string) string {
+	if p.Strata == nil {
+		return "CAST('' AS VARCHAR)"
+	}
+	own := "concat('revision ', CAST(coalesce(" + revision + ", 0) AS VARCHAR))"
+	if len(p.Strata) == 0 {
+		return own
+	}
+	sql := "CASE " + revision
+	for _, r := range slices.Sorted(maps.Keys(p.Strata)) {
+		sql += fmt.Sprintf(" WHEN %d THEN %s", r, quoteText(p.Strata[r]))
+	}
+	return sql + " ELSE " + own + " END"
+}
+
+// scored is the SQL of the cut of the scores that an exposure was decided on.
+func (p *MetricPlan) scored(d Dialect) string {
+	if len(p.ScoreDays) == 0 {
+		return "CAST(NULL AS DATE)"
+	}
+	sql := "CASE " + d.text("properties", "score_version")
+	for _, v := range sortedKeys(p.ScoreDays) {
+		sql += " WHEN " + quoteText(v) + " THEN " + dayLiteral(p.ScoreDays[v])
+	}
+	return sql + " END"
+}
+
 // unitQuery finds the first exposure of every unit: variant, stratum, time, whether a second variant was ever shown to it, and the cut of the scores
 // that it was assigned on. A unit that only met variants which the experiment does not have is kept as not known. Most units met one variant under one
 // revision, so whichever exposure was the first says the same; only those of the others are put in order.
 func (p *MetricPlan) unitQuery(d Dialect) string {
-	stratum := "CAST('' AS VARCHAR)"
-	if p.Strata != nil {
-		revisions := make([]int64, 0, len(p.Strata))
-		for r := range p.Strata {
-			revisions = append(revisions, r)
-		}
-		slices.Sort(revisions)
-		stratum = "CASE revision"
-		for _, r := range revisions {
-			stratum += fmt.Sprintf(" WHEN %d THEN %s", r, quoteText(p.Strata[r]))
-		}
-		stratum += " ELSE concat('revision ', CAST(coalesce(revision, 0) AS VARCHAR)) END"
-		if len(p.Strata) == 0 {
-			stratum = "concat('revision ', CAST(coalesce(revision, 0) AS VARCHAR))"
-		}
-	}
-	scored := "CAST(NULL AS DATE)"
-	if len(p.ScoreDays) > 0 {
-		scored = "CASE " + d.text("properties", "score_version")
-		for _, v := range sortedKeys(p.ScoreDays) {
-			scored += " WHEN " + quoteText(v) + " THEN " + dayLiteral(p.ScoreDays[v])
-		}
-		scored += " END"
-	}
 	forced := ""
 	if len(p.Forced) > 0 {
 		forced = " AND user_id NOT IN (" + texts(p.Forced) + ")"
@@ -171,8 +176,8 @@ ranked AS (SELECT user_id AS unit, t0, day, variant, stratum, known, scored,
  FROM seen WHERE user_id IN (SELECT unit FROM met WHERE NOT alike))
 SELECT unit, t0, day, variant, stratum, FALSE AS two, known, scored FROM met WHERE alike
 UNION ALL SELECT unit, t0, day, variant, stratum, two, known, scored FROM ranked WHERE nth = 1`,
-		timeLiteral(p.Start), timeLiteral(p.AsOf), quoteText(p.Experiment), forced, texts(p.Variants), stratum, d.microsOf("ts"),
-		d.text("properties", "variant"), d.text("properties", "allocation_revision"), scored, d.text("properties", "experiment"), p.between("user_id"))
+		timeLiteral(p.Start), timeLiteral(p.AsOf), quoteText(p.Experiment), forced, texts(p.Variants), p.stratum("revision"), d.microsOf("ts"),
+		d.text("properties", "variant"), d.text("properties", "allocation_revision"), p.scored(d), d.text("properties", "experiment"), p.between("user_id"))
 }
 
 // units narrows `met` to the units that met a variant of the experiment. Their ids are integers where the engine numbers rows.
@@ -192,18 +197,13 @@ func (p *MetricPlan) between(column string) string {
 	return cond
 }
 
-// where is the condition on an event that a metric counts, apart from its window.
-func (m *Metric) where(event string) string {
-	cond := "event = " + quoteText(event)
-	columns := make([]string, 0, len(m.Filter))
-	for c := range m.Filter {
-		columns = append(columns, c)
+// narrowed is the condition on an event that a metric counts, apart from its name and window.
+func (m *Metric) narrowed() string {
+	var conditions []string
+	for _, c := range slices.Sorted(maps.Keys(m.Filter)) {
+		conditions = append(conditions, "coalesce("+c+", '') IN ("+texts(m.Filter[c])+")")
 	}
-	slices.Sort(columns)
-	for _, c := range columns {
-		cond += " AND coalesce(" + c + ", '') IN (" + texts(m.Filter[c]) + ")"
-	}
-	return cond
+	return conjunction(conditions...)
 }
 
 // event is the event that a metric counts.

@@ -13,32 +13,55 @@ import (
 // rangeRows is how many rows of events a pass may read for each GiB of the engine's memory.
 const rangeRows = 3_000_000
 
+// passRows is how many rows of events one pass may read.
+func (e *Engine) passRows() int64 { return max(1, int64(float64(e.o.Memory)/(1<<30)*rangeRows)) }
+
+// reach is the segments that a plan may ask for, by their days, and how many rows they have.
+func (e *Engine) reach(p *MetricPlan, snap *lake.Snapshot) (segments []lake.Segment, rows int64) {
+	first := e.o.Shop.DayOf(p.Start) - 1
+	for _, c := range p.Covariates {
+		if c == "pre_revenue" || c == "pre_orders" {
+			first = e.o.Shop.DayOf(p.Start.AddDate(0, 0, -p.HorizonDays)) - 1
+		}
+	}
+	last := e.o.Shop.DayOf(p.AsOf)
+	for _, g := range snap.Segments {
+		if g.Day >= first && g.Day <= last {
+			rows += g.Rows
+			segments = append(segments, g)
+		}
+	}
+	return segments, rows
+}
+
+// pairs makes ranges of their lower bounds.
+func pairs(bounds []string) [][2]string {
+	out := make([][2]string, len(bounds))
+	for i, b := range bounds {
+		out[i][0] = b
+		if i+1 < len(bounds) {
+			out[i][1] = bounds[i+1]
+		}
+	}
+	return out
+}
+
 // ranges splits the user ids so that a pass over one range fits the memory: pairs of bounds, the first included, "" open. Segments are sorted by user, so
 // that a pass reads little beyond its own rows; the bounds are the least ids of their row groups. A cluster needs no ranges.
 func (e *Engine) ranges(ctx context.Context, s *measuring, snap *lake.Snapshot) ([][2]string, error) {
-	whole := [][2]string{{"", ""}}
+	whole := pairs([]string{""})
 	r, ok := s.runner.(*session)
 	if !ok {
 		return whole, nil
 	}
-	first := e.o.Shop.DayOf(s.p.Start) - 1
-	for _, c := range s.p.Covariates {
-		if c == "pre_revenue" || c == "pre_orders" {
-			first = e.o.Shop.DayOf(s.p.Start.AddDate(0, 0, -s.p.HorizonDays)) - 1
-		}
-	}
-	last := e.o.Shop.DayOf(s.p.AsOf)
-	var paths []string
-	rows := int64(0)
-	for _, g := range snap.Segments {
-		if g.Day >= first && g.Day <= last {
-			rows += g.Rows
-			paths = append(paths, g.Path)
-		}
-	}
-	per := max(1, int64(float64(e.o.Memory)/(1<<30)*rangeRows))
+	segments, rows := e.reach(s.p, snap)
+	per := e.passRows()
 	if rows <= per {
 		return whole, nil
+	}
+	var paths []string
+	for _, g := range segments {
+		paths = append(paths, g.Path)
 	}
 	type group struct {
 		least string
@@ -66,13 +89,7 @@ func (e *Engine) ranges(ctx context.Context, s *measuring, snap *lake.Snapshot) 
 	if len(bounds) == 1 {
 		return whole, nil
 	}
-	out := make([][2]string, len(bounds))
-	for i, b := range bounds {
-		out[i][0] = b
-		if i+1 < len(bounds) {
-			out[i][1] = bounds[i+1]
-		}
-	}
+	out := pairs(bounds)
 	s.m.SQL = append(s.m.SQL, fmt.Sprintf("-- The statements with a range of user_id run for each of %d ranges; their sums are added.", len(out)))
 	return out, r.split(ctx)
 }

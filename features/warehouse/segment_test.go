@@ -69,7 +69,7 @@ func segments(t testing.TB, dir string, events []features.Event, conditions ...s
 	for i, cond := range conditions {
 		files++
 		out[i].Path = filepath.Join(dir, fmt.Sprintf("seg-%d.parquet", files))
-		if _, err := conn.ExecContext(context.Background(), "COPY (FROM e WHERE "+cond+" ORDER BY user_id, ts) TO '"+out[i].Path+"' (FORMAT parquet)"); err != nil {
+		if _, err := conn.ExecContext(context.Background(), "COPY (FROM e WHERE "+cond+" ORDER BY user_id, ts, event_id) TO '"+out[i].Path+"' (FORMAT parquet)"); err != nil {
 			t.Fatal(err)
 		}
 	}

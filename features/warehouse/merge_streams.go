@@ -1,0 +1,578 @@
+package warehouse
+
+import (
+	"cmp"
+	"context"
+	"database/sql/driver"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"perennial/features"
+	"perennial/features/lake"
+	"perennial/features/vectors"
+)
+
+// footer is what the Parquet footer of a segment says.
+type footer struct {
+	path    string
+	rows    int64
+	columns map[string]*columnFooter
+	groups  []rowGroup
+}
+
+type columnFooter struct {
+	nulls    int64 // −1: not known
+	min, max string
+	bounded  bool // min and max are known
+	bytes    int64
+}
+
+// rowGroup is a row group by its least user.
+type rowGroup struct {
+	least string
+	rows  int64
+}
+
+// allNull tells that a column has nothing but NULLs.
+func (f *footer) allNull(column string) bool {
+	c := f.columns[column]
+	return c != nil && c.nulls == f.rows
+}
+
+// upTo tells that no timestamp of a column is after an instant, nor NULL.
+func (f *footer) upTo(column string, t time.Time) bool {
+	c := f.columns[column]
+	if c == nil || c.nulls != 0 || !c.bounded {
+		return false
+	}
+	last, err := time.Parse("2006-01-02 15:04:05.999999", c.max)
+	return err == nil && !last.After(t)
+}
+
+// before tells that all timestamps of a column are before an instant.
+func (f *footer) before(column string, t time.Time) bool {
+	c := f.columns[column]
+	if c == nil || !c.bounded {
+		return false
+	}
+	last, err := time.Parse("2006-01-02 15:04:05.999999", c.max)
+	return err == nil && last.Before(t)
+}
+
+// onlyDay is the day that all rows have, if they have one.
+func (f *footer) onlyDay() (features.Day, bool) {
+	c := f.columns["biz_day"]
+	if c == nil || c.nulls != 0 || !c.bounded || c.min != c.max {
+		return 0, false
+	}
+	d, err := features.ParseDay(c.min)
+	return d, err == nil
+}
+
+// footers reads the footers of segments.
+func (s *session) footers(ctx context.Context, segments []lake.Segment) ([]*footer, error) {
+	at, paths := map[string]*footer{}, make([]string, len(segments))
+	list := make([]*footer, len(segments))
+	for i, g := range segments {
+		paths[i] = g.Path
+		list[i] = &footer{path: g.Path, columns: map[string]*columnFooter{}}
+		at[g.Path] = list[i]
+	}
+	mark := len(s.sql)
+	err := s.each(ctx, `SELECT file_name, path_in_schema, row_group_num_rows, stats_min_value, stats_max_value, stats_null_count, total_uncompressed_size
+ FROM parquet_metadata([`+texts(paths)+`]) ORDER BY file_name, row_group_id`, func(v []driver.Value) error {
+		f := at[v[0].(string)]
+		if f == nil {
+			return fmt.Errorf("a footer of %s, which was not asked for", v[0])
+		}
+		name, rows := v[1].(string), v[2].(int64)
+		low, known := v[3].(string)
+		high, bounded := v[4].(string)
+		known = known && bounded
+		nulls, counted := v[5].(int64)
+		c := f.columns[name]
+		if c == nil {
+			c = &columnFooter{bounded: true}
+			f.columns[name] = c
+		}
+		if bytes, ok := v[6].(int64); ok {
+			c.bytes = max(c.bytes, bytes)
+		}
+		switch {
+		case !counted || c.nulls < 0:
+			c.nulls = -1
+		default:
+			c.nulls += nulls
+		}
+		if empty := counted && nulls == rows; !empty {
+			c.bounded = c.bounded && known
+			if c.min == "" && c.max == "" {
+				c.min, c.max = low, high
+			}
+			c.min, c.max = min(c.min, low), max(c.max, high)
+		}
+		if name == "user_id" {
+			f.rows += rows
+			f.groups = append(f.groups, rowGroup{low, rows})
+		}
+		return nil
+	})
+	s.sql = s.sql[:mark]
+	return list, err
+}
+
+// ErrUnsorted says that rows did not come in the order of their users.
+var errUnsorted = errors.New("rows are not in the order of their users")
+
+// The columns of a stream.
+const (
+	userColumn = iota
+	tsColumn
+	codeColumn
+	dayColumn
+	experimentColumn
+	variantColumn
+	stratumColumn
+	scoredColumn
+	orderColumn
+	channelColumn
+	amountColumns
+	answerColumns = amountColumns + orderMarginAt
+)
+
+// row is a row that a unit may ask for. Its texts lie in the stream's chunk.
+type row struct {
+	key      uint64 // of the user
+	user     string
+	ts       int64
+	mask     uint64
+	order    string
+	amounts  [amountCount]int64
+	has      uint8 // by amount: it is not NULL
+	named    bool  // it has an order id
+	channel  int32 // of unitSums.segments, noText without one
+	from     int32 // the stream
+	exposure int32 // of the stream's exposures
+}
+
+// exposure is what a row says of who met an experiment.
+type exposure struct {
+	mine    bool
+	other   int32 // of MetricPlan.Others, −1 for none
+	met     int32 // its variant there, of unitSums.others
+	variant int32 // of MetricPlan.Variants, −1 for none of them
+	stratum int32
+	scored  int32 // noDay without one
+	day     int32
+}
+
+const noDay = math.MinInt32
+
+// stream are the rows of one or more segments in the order of user, time and event id. A chunk is made rows while it is in the processor's cache: a merge
+// comes back to a stream after hundreds of others' rows.
+type stream struct {
+	r      *recipe
+	sums   *unitSums // whose numbers of texts the rows have
+	done   func(rows int)
+	place  int // among the streams of a pass
+	conn   *vectors.Conn
+	chunks *vectors.Rows
+	at     []int // where a column stands in the query, −1: its values are all NULL
+	day    int32 // of all rows, where dayColumn is absent
+	skip   int   // bytes that all user ids of the pass begin with
+
+	i         int // the next row
+	rows      []row
+	exposures []exposure
+
+	// The columns of the chunk.
+	answers  [][]uint8
+	columns  []amountColumn
+	orders   []vectors.Text
+	isOrder  vectors.Validity
+	channels []vectors.Text
+}
+
+type amountColumn struct {
+	at     int // of amounts
+	values []int64
+	valid  vectors.Validity
+}
+
+// ended tells that there are no more rows.
+func (c *stream) ended() bool { return len(c.rows) == 0 }
+
+// streamQuery is the query of a stream over files, and where its columns stand. A column that the footers know to be NULL is not read.
+func (r *recipe) streamQuery(files []*footer, between string) (query string, at []int, day int32) {
+	at = make([]int, answerColumns+len(r.left))
+	for i := range at {
+		at[i] = -1
+	}
+	null := func(columns ...string) bool {
+		for _, f := range files {
+			for _, c := range columns {
+				if !f.allNull(c) {
+					return false
+				}
+			}
+		}
+		return true
+	}
+	var list []string
+	add := func(column int, sql string) {
+		at[column] = len(list)
+		list = append(list, sql)
+	}
+	exposed := func(sql string) string { return fmt.Sprintf("CASE WHEN code = %d THEN %s END", r.viewed, sql) }
+	add(userColumn, "user_id")
+	add(tsColumn, "ts")
+	add(codeColumn, "code")
+	for k := range r.left {
+		add(answerColumns+k, r.answers(k))
+	}
+	first, same := files[0].onlyDay()
+	for _, f := range files[1:] {
+		d, ok := f.onlyDay()
+		same = same && ok && d == first
+	}
+	if day = int32(first); !same {
+		add(dayColumn, "biz_day")
+	}
+	if !null("properties") {
+		add(experimentColumn, fmt.Sprintf("CASE WHEN code = %d OR code = %d THEN %s END", r.viewed, r.sent, DuckDB.text("properties", "experiment")))
+		add(variantColumn, exposed(DuckDB.text("properties", "variant")))
+		if r.p.Strata != nil {
+			add(stratumColumn, exposed(r.p.stratum("TRY_CAST("+DuckDB.text("properties", "allocation_revision")+" AS BIGINT)")))
+		}
+		if len(r.p.ScoreDays) > 0 {
+			add(scoredColumn, exposed(r.p.scored(DuckDB)))
+		}
+	}
+	if !null("order_id") {
+		add(orderColumn, "order_id")
+	}
+	if r.channel != 0 && !null("channel") {
+		add(channelColumn, "channel")
+	}
+	for i, column := range amounts {
+		sql, needs := column, []string{column}
+		switch {
+		case column == "platform_discount_micros" && !slices.ContainsFunc(r.p.Metrics, func(m Metric) bool { return m.Field == "platform_discount" }):
+			continue
+		case column == "cost_micros" && len(r.p.UnitCosts) > 0:
+			sql, needs = r.p.cost(), []string{column, "coupon_id"}
+		}
+		if !null(needs...) {
+			add(amountColumns+i, sql)
+		}
+	}
+	paths := make([]string, len(files))
+	for i, f := range files {
+		paths[i] = f.path
+	}
+	from := "read_parquet([" + texts(paths) + "], union_by_name=false, hive_partitioning=false)"
+	var constants []string
+	for _, column := range nullable {
+		if null(column[0]) {
+			constants = append(constants, "CAST(NULL AS "+column[1]+") AS "+column[0])
+		}
+	}
+	columns := "*"
+	if len(constants) > 0 {
+		columns += " REPLACE (" + strings.Join(constants, ", ") + ")"
+	}
+	from = "(SELECT " + columns + ", " + r.codeQuery() + " AS code FROM " + from + ")"
+	every := func(holds func(f *footer) bool) bool {
+		return !slices.ContainsFunc(files, func(f *footer) bool { return !holds(f) })
+	}
+	var where []string
+	if !every(func(f *footer) bool {
+		c := f.columns["user_id"]
+		return c != nil && c.nulls == 0 && c.bounded && c.min != ""
+	}) {
+		where = append(where, "user_id <> ''")
+	}
+	for _, column := range []string{"ts", "available_at"} {
+		if !every(func(f *footer) bool { return f.upTo(column, r.p.AsOf) }) {
+			where = append(where, column+" <= "+timeLiteral(r.p.AsOf))
+		}
+	}
+	query = "SELECT " + strings.Join(list, ", ") + " FROM " + from + " e WHERE " + conjunction(append(where, "TRUE")...) + between
+	if len(files) > 1 {
+		query += " ORDER BY user_id, ts, event_id"
+	}
+	return query, at, day
+}
+
+// nullable are the columns that conditions may ask for and that a segment may lack, with their types.
+var nullable = func() (list [][2]string) {
+	for _, def := range strings.Split(eventColumns, ",") {
+		f := strings.Fields(def)
+		if strings.HasSuffix(f[0], "_micros") || slices.Contains(filterColumns, f[0]) || f[0] == "properties" {
+			list = append(list, [2]string{f[0], f[1]})
+		}
+	}
+	return list
+}()
+
+// open begins the stream.
+func (c *stream) open(ctx context.Context, query string) (err error) {
+	if c.chunks, err = c.conn.Query(ctx, query); err != nil {
+		return err
+	}
+	return c.fetch()
+}
+
+// fetch makes rows of the next chunk that has any; the rows before are gone, and so are their texts.
+func (c *stream) fetch() error {
+	for c.i, c.rows = 0, c.rows[:0]; len(c.rows) == 0; {
+		more, err := c.chunks.Next()
+		if err != nil || !more {
+			return err
+		}
+		if err := c.read(); err != nil {
+			return err
+		}
+		c.done(c.chunks.N)
+	}
+	return nil
+}
+
+// read makes rows of the chunk, as far as a unit may ask for them.
+func (c *stream) read() error {
+	r, x := c.r, c.chunks
+	users, ts, codes, isCode := x.Texts(userColumn), vectors.Column[int64](x, tsColumn), vectors.Column[int32](x, codeColumn), x.Valid(codeColumn)
+	c.answers, c.columns = c.answers[:0], c.columns[:0]
+	for k := range r.left {
+		c.answers = append(c.answers, vectors.Column[uint8](x, c.at[answerColumns+k]))
+	}
+	for i := range amounts {
+		if at := c.at[amountColumns+i]; at >= 0 {
+			c.columns = append(c.columns, amountColumn{i, vectors.Column[int64](x, at), x.Valid(at)})
+		}
+	}
+	if at := c.at[orderColumn]; at >= 0 {
+		c.orders, c.isOrder = x.Texts(at), x.Valid(at)
+	}
+	if at := c.at[channelColumn]; at >= 0 {
+		c.channels = x.Texts(at)
+	}
+	if len(c.rows) == 0 && cap(c.rows) < x.N {
+		c.rows = make([]row, 0, max(x.N, vectors.Capacity))
+	}
+	c.exposures = c.exposures[:0]
+	for i := range x.N {
+		code := int32(0)
+		if isCode.Has(i) {
+			code = codes[i]
+		}
+		mask := r.bits[code]
+		for k, answers := range c.answers {
+			mask &= r.left[k][answers[i]]
+		}
+		met := int32(0)
+		if code == r.viewed && code > 0 {
+			if e, ok := c.exposure(i, ts[i]); ok {
+				met = int32(len(c.exposures))
+				c.exposures = append(c.exposures, e)
+				mask |= isExposure
+			}
+		} else if code == r.sent && ts[i] >= c.sums.start && c.text(experimentColumn, i) == r.p.Experiment {
+			mask |= isOurs
+		}
+		if mask == 0 {
+			continue
+		}
+		c.rows = c.rows[:len(c.rows)+1]
+		to := &c.rows[len(c.rows)-1]
+		to.user = users[i].String()
+		to.key = prefix(to.user, c.skip)
+		to.ts, to.mask, to.has, to.named, to.order, to.channel, to.from, to.exposure = ts[i], mask, 0, false, "", noText, int32(c.place), met
+		for k := range c.columns {
+			a := &c.columns[k]
+			if v := a.values[i]; a.valid.Has(i) {
+				to.has |= 1 << a.at
+				to.amounts[a.at] = v
+				if uint64(v+apartAmount) > 2*apartAmount {
+					to.has |= isApart
+				}
+			}
+		}
+		if mask&(r.order|r.refund) != 0 && c.orders != nil && c.isOrder.Has(i) {
+			to.named, to.order = true, c.orders[i].String()
+		}
+		if mask&r.channel != 0 {
+			to.channel = c.sums.segments.of(c.channels[i].String())
+		}
+	}
+	for _, i := range []int{0, x.N - 1} {
+		if s := users[i].String(); len(s) < c.skip || s[:c.skip] != users[0].String()[:c.skip] {
+			return errUnsorted
+		}
+	}
+	return nil
+}
+
+// text is a text of a row of the chunk, "" where it is NULL.
+func (c *stream) text(column, i int) string {
+	if at := c.at[column]; at >= 0 && c.chunks.Valid(at).Has(i) {
+		return c.chunks.Texts(at)[i].String()
+	}
+	return ""
+}
+
+// exposure reads an exposure to the experiment (MetricPlan.unitQuery) or to another one that is asked for (measuring.interactions).
+func (c *stream) exposure(i int, ts int64) (e exposure, asked bool) {
+	at, p := c.at[variantColumn], c.r.p
+	if at < 0 || !c.chunks.Valid(c.at[experimentColumn]).Has(i) {
+		return e, false
+	}
+	experiment, variant, named := c.text(experimentColumn, i), c.text(variantColumn, i), c.chunks.Valid(at).Has(i)
+	e = exposure{other: -1, variant: -1, scored: noDay, day: c.day}
+	if c.r.first >= 0 && named {
+		if e.other = int32(slices.Index(p.Others, experiment)); e.other >= 0 {
+			e.met = c.sums.others.of(variant)
+		}
+	}
+	if e.mine = experiment == p.Experiment && ts >= c.sums.start; !e.mine {
+		return e, e.other >= 0
+	}
+	if named {
+		e.variant = int32(slices.Index(p.Variants, variant))
+	}
+	if at := c.at[dayColumn]; at >= 0 {
+		e.day = vectors.Column[int32](c.chunks, at)[i]
+	}
+	if c.at[stratumColumn] >= 0 {
+		e.stratum = c.sums.strata.of(c.text(stratumColumn, i))
+	}
+	if at := c.at[scoredColumn]; at >= 0 && c.chunks.Valid(at).Has(i) {
+		e.scored = vectors.Column[int32](c.chunks, at)[i]
+	}
+	return e, true
+}
+
+// prefix is the seven bytes of a text after the first skip and how many there are, up to eight, as a number that orders like the texts. It is all of a text
+// that is not longer.
+func prefix(s string, skip int) uint64 {
+	if len(s) >= skip+8 {
+		return binary.BigEndian.Uint64([]byte(s[skip:skip+8]))&^0xff | 8
+	}
+	if len(s) <= skip {
+		return 0
+	}
+	var b [8]byte
+	b[7] = byte(copy(b[:7], s[skip:]))
+	return binary.BigEndian.Uint64(b[:])
+}
+
+// isUser tells whether a row is of a user.
+func (x *row) isUser(key uint64, user []byte) bool {
+	return x.key == key && (key&0xff < 8 || x.user == string(user))
+}
+
+func (c *stream) close() {
+	if c.chunks != nil {
+		c.chunks.Close()
+	}
+	c.conn.Close()
+}
+
+// tree is a tournament of streams by the user of their next row: losers[i] is who lost at the node i, losers[0] won.
+type tree struct {
+	streams []*stream
+	keys    []uint64 // of their next rows
+	losers  []int32
+}
+
+// less tells whether the stream a comes before b. A stream that has ended comes last.
+func (t *tree) less(a, b int32) bool {
+	if x, y := t.keys[a], t.keys[b]; x != y {
+		return x < y
+	}
+	x, y := t.streams[a], t.streams[b]
+	if x.ended() || y.ended() {
+		return !x.ended()
+	}
+	return t.keys[a]&0xff >= 8 && x.rows[x.i].user < y.rows[y.i].user
+}
+
+// newTree starts the tournament.
+func newTree(streams []*stream) *tree {
+	n := len(streams)
+	t := &tree{streams: streams, keys: make([]uint64, n), losers: make([]int32, max(1, n))}
+	winners := make([]int32, 2*n)
+	for i := range streams {
+		t.see(int32(i))
+		winners[n+i] = int32(i)
+	}
+	for i := n - 1; i > 0; i-- {
+		a, b := winners[2*i], winners[2*i+1]
+		if t.less(b, a) {
+			a, b = b, a
+		}
+		winners[i], t.losers[i] = a, b
+	}
+	if n > 1 {
+		t.losers[0] = winners[1]
+	}
+	return t
+}
+
+// see takes the key of a stream's next row.
+func (t *tree) see(i int32) {
+	t.keys[i] = math.MaxUint64
+	if c := t.streams[i]; !c.ended() {
+		t.keys[i] = c.rows[c.i].key
+	}
+}
+
+// top is the stream whose next row comes first.
+func (t *tree) top() *stream { return t.streams[t.losers[0]] }
+
+// moved replays the matches of the top after it moved.
+func (t *tree) moved() {
+	winner := t.losers[0]
+	t.see(winner)
+	for i := (int(winner) + len(t.streams)) / 2; i > 0; i /= 2 {
+		if t.less(t.losers[i], winner) {
+			t.losers[i], winner = winner, t.losers[i]
+		}
+	}
+	t.losers[0] = winner
+}
+
+// bundle makes of files as few as most bundles by joining the smallest ones; a bundle of several is sorted again.
+func bundle(files []*footer, most int) [][]*footer {
+	rows := func(b []*footer) (n int64) {
+		for _, f := range b {
+			n += f.rows
+		}
+		return n
+	}
+	var out [][]*footer
+	for _, f := range files {
+		out = append(out, []*footer{f})
+	}
+	for len(out) > max(1, most) {
+		slices.SortStableFunc(out, func(a, b []*footer) int { return cmp.Compare(rows(b), rows(a)) })
+		n := len(out)
+		out[n-2] = append(out[n-2], out[n-1]...)
+		out = out[:n-1]
+	}
+	return out
+}
+
+// common is the length of what two texts begin with alike.
+func common(a, b string) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
+}
