@@ -109,7 +109,8 @@ func (e *Engine) streams() (*vectors.DB, error) {
 		return e.vectors, nil
 	}
 	var err error
-	e.vectors, err = vectors.Open(e.settings(filepath.Join(e.spill, "streams"), e.o.Memory/5, 1)...)
+	settings := e.settings(filepath.Join(e.spill, "streams"), e.o.Memory/5, 1)
+	e.vectors, err = vectors.Open(append([]string{"SET enable_external_file_cache=false"}, settings...)...) // a stream reads a file once
 	return e.vectors, err
 }
 

@@ -213,9 +213,14 @@ func (e *Engine) partQuery(d Dialect, b Build, where string, fold bool, base str
 		names += ", f." + quoteName(f.Name)
 	}
 	asOf := d.dateOf("f.cut_day") + " AS as_of"
-	found := "WITH f AS (SELECT " + cut + " AS cut_day, * "
+	found := "WITH f AS "
+	if base != "" {
+		found += "NOT MATERIALIZED " // labels need few of its columns, which are there
+	}
 	if len(b.Cuts) > 1 {
-		found = "WITH f AS (SELECT * "
+		found += "(SELECT * "
+	} else {
+		found += "(SELECT " + cut + " AS cut_day, * "
 	}
 	found += "FROM (" + q.text() + ") q"
 	if len(b.Refused) > 0 {
@@ -225,7 +230,7 @@ func (e *Engine) partQuery(d Dialect, b Build, where string, fold bool, base str
 	if b.Labels == nil {
 		return found + "\nSELECT f.user_id, " + asOf + names + " FROM f"
 	}
-	return found + e.labelled(d, b.Labels, where, fold) + "\nSELECT f.user_id, " + asOf + names + labelColumns + " FROM f" + labelJoin
+	return found + e.labelled(d, b.Labels, where, fold) + "\nSELECT f.user_id, " + asOf + names + ", " + b.Labels.horizon(d) + labelColumns + " FROM f" + labelJoin
 }
 
 // eachRefused gives the rows of refused.

@@ -121,11 +121,7 @@ func (e *Engine) windowQuery(d Dialect, first, end features.Day) string {
 // window and was known within the shop's refund maturity after it, as in Labels.
 // Outcomes are kept under who a user is now (person), which may be another id than at the cut.
 func (e *Engine) labelled(d Dialect, w *LabelWindow, where string, fold bool) string {
-	horizon := fmt.Sprint(w.HorizonDays)
-	if w.Rhythm > 0 {
-		horizon = fmt.Sprintf("CASE WHEN orders_all >= %d THEN CAST(least(%d, greatest(%d, round(%s * ipt_mean))) AS BIGINT) ELSE %d END",
-			rhythmOrders, longestPersonal, shortestPersonal, d.number(w.Rhythm), w.HorizonDays)
-	}
+	horizon := w.horizon(d)
 	person, join := "f.user_id", ""
 	switch {
 	case fold:
@@ -135,25 +131,34 @@ func (e *Engine) labelled(d Dialect, w *LabelWindow, where string, fold bool) st
 	}
 	part := d.integer(d.divide("("+d.exact("o.margin")+" * r.bare)", "o.value"))
 	return fmt.Sprintf(`,
-h AS (SELECT cut_day, user_id, %[13]s AS person, cut_day + %[1]d AS begins, cut_day + %[1]d + %[2]s AS ends, %[2]s AS horizon FROM f%[14]s),
+h AS (SELECT cut_day, user_id, %[13]s AS person, cut_day + %[1]d AS begins, cut_day + %[1]d + %[2]s AS ends FROM f%[14]s),
 o AS (SELECT h.cut_day, h.user_id, min(h.person) AS person, x.order_id, count(*) AS orders, count(x.own) AS own, %[5]s AS value, %[6]s AS margin, min(h.begins) AS begins, min(h.ends) AS ends
  FROM h JOIN outcome x ON x.user_id = h.person WHERE x.sold AND x.day >= h.begins AND x.day < h.ends%[3]s GROUP BY h.cut_day, h.user_id, x.order_id),
 r AS (SELECT o.cut_day, o.user_id, o.order_id, %[5]s AS value, %[7]s AS margin, %[8]s AS bare
  FROM o JOIN outcome x ON x.user_id = o.person AND x.order_id = o.order_id WHERE NOT x.sold AND x.day >= o.begins AND x.day < o.ends + %[4]d AND x.known < o.ends + %[4]d%[3]s GROUP BY o.cut_day, o.user_id, o.order_id),
 y AS (SELECT o.cut_day, o.user_id, %[9]s AS orders, %[10]s AS revenue, %[11]s AS refunds, %[12]s AS margin
  FROM o LEFT JOIN r ON r.cut_day = o.cut_day AND r.user_id = o.user_id AND r.order_id = o.order_id GROUP BY o.cut_day, o.user_id)`,
-		w.GapDays, "("+horizon+")", strings.ReplaceAll(where, "user_bucket", "x.user_bucket"), e.maturityDays(),
+		w.GapDays, horizon, strings.ReplaceAll(where, "user_bucket", "x.user_bucket"), e.maturityDays(),
 		d.integer("sum(x.value)"), d.integer("sum(x.margin)"), d.integer("sum(x.own)"), d.integer("coalesce(sum(x.value) FILTER (WHERE x.own IS NULL), 0)"),
 		d.integer("sum(o.orders)"), d.integer("sum(o.value)"), d.integer("sum(coalesce(r.value, 0))"),
 		d.integer("sum(o.margin - coalesce(r.margin, 0) - CASE WHEN coalesce(r.bare, 0) = 0 OR o.value = 0 THEN 0 ELSE "+part+" END)"), person, join)
 }
 
+// horizon is the length of a user's window, a column of f.
+func (w *LabelWindow) horizon(d Dialect) string {
+	if w.Rhythm == 0 {
+		return "(" + fmt.Sprint(w.HorizonDays) + ")"
+	}
+	return fmt.Sprintf("(CASE WHEN orders_all >= %d THEN CAST(least(%d, greatest(%d, round(%s * ipt_mean))) AS BIGINT) ELSE %d END)",
+		rhythmOrders, longestPersonal, shortestPersonal, d.number(w.Rhythm), w.HorizonDays)
+}
+
 // labelColumns and labelJoin put the labels beside the features; labelSchema says what they are.
 const (
-	labelColumns = `, h.horizon AS label_horizon_days, coalesce(y.orders, 0) AS label_orders, CAST(coalesce(y.orders, 0) = 0 AS BIGINT) AS label_churn,
+	labelColumns = ` AS label_horizon_days, coalesce(y.orders, 0) AS label_orders, CAST(coalesce(y.orders, 0) = 0 AS BIGINT) AS label_churn,
  coalesce(y.revenue, 0) / CAST(1000000 AS DOUBLE) AS label_revenue, coalesce(y.refunds, 0) / CAST(1000000 AS DOUBLE) AS label_refunds,
  coalesce(y.margin, 0) / CAST(1000000 AS DOUBLE) AS label_margin, greatest(0, coalesce(y.revenue, 0) - coalesce(y.refunds, 0)) / CAST(1000000 AS DOUBLE) AS label_ltv`
-	labelJoin = ` JOIN h ON h.cut_day = f.cut_day AND h.user_id = f.user_id LEFT JOIN y ON y.cut_day = f.cut_day AND y.user_id = f.user_id`
+	labelJoin = ` LEFT JOIN y ON y.cut_day = f.cut_day AND y.user_id = f.user_id`
 )
 
 var labelSchema = []Column{
