@@ -14,9 +14,9 @@ import (
 	"perennial/features"
 )
 
-// An import beside a running server goes through serve.sock a lot at a time: `import KIND N`, at most N rows, answered by `go` when no other lot is in the server's memory, then
-// rows with their length in front, an empty one at the end, and the answer `ok A B`. The server writes the lot itself, as the import would without it: as
-// segments under the lake lock for events, in a transaction for facts. Nothing goes through the journal, so that millions of rows take neither its room nor the
+// An import beside a running server goes through serve.sock a lot at a time: `import KIND N`, at most N rows, answered by `go` when no other lot is in the
+// server's memory, then rows with their length in front, an empty one at the end, and the answer `ok A B`. The server writes the lot itself, as the import
+// would without it: as segments under the lake lock for events, in a transaction for facts. Nothing goes through the journal, so that millions of rows take neither its room nor the
 // memory of recent ids from live events, which wait for neither.
 
 // Bounds of a lot of an import on its way.
@@ -51,13 +51,13 @@ func (l *Lake) viaServer(ctx context.Context, kind string, n, most int, row func
 		return alone(0, n)
 	}
 	for from := 0; from < n; {
-		var x, y int
-		to := n
+		var to, x, y int
 		err := l.byOwner(ctx, "import", func(lock *fileLock) error {
 			if err := lock.unlock(); err != nil { // the lake lock orders it with a server that starts now
 				return err
 			}
 			to = n
+			var err error
 			x, y, err = alone(from, n)
 			return err
 		}, func() (done bool, err error) {
@@ -92,6 +92,9 @@ func (l *Lake) sendLot(ctx context.Context, kind string, from, to int, row func(
 		_, err := answered(line)
 		if err == nil {
 			err = fmt.Errorf("the server answers %q", line)
+		}
+		if line == "error unknown request\n" {
+			err = errors.New("the running server is of an earlier version, which takes no import: restart it")
 		}
 		return from, 0, 0, true, err
 	}

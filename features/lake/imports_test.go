@@ -5,12 +5,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"perennial/features"
 	"perennial/features/lake"
@@ -272,5 +277,45 @@ func TestServerStopsInAnImport(t *testing.T) {
 	}
 	if line, err := in.ReadString('\n'); err != nil || !strings.Contains(line, "error it is stopping") {
 		t.Errorf("the import is told %q, %v", line, err)
+	}
+}
+
+// A server that was started before an upgrade does not know imports: that is said, and nothing is written beside it.
+func TestImportBesideAnEarlierServer(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir)
+	lock, err := os.Create(filepath.Join(dir, "serve.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "serve.sock")
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			bufio.NewReader(c).ReadString('\n')
+			fmt.Fprintln(c, "error unknown request")
+			c.Close()
+		}
+	}()
+	if err := os.WriteFile(filepath.Join(dir, "serve.json"), []byte(`{"socket":"`+path+`"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := l.Load(t.Context(), history(3)); err == nil || !strings.Contains(err.Error(), "restart it") {
+		t.Errorf("Load = %v, want what to do", err)
+	}
+	if n := len(stored(t, l)); n != 0 {
+		t.Errorf("%d events are stored", n)
 	}
 }
