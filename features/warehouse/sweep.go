@@ -59,6 +59,7 @@ type sweep struct {
 	columns  []baseColumn
 	windows  [][2]int // days and offset of the columns that are read off tiles
 	presence []int    // tile columns whose days are counted
+	absent   []int64  // by tile column: what a NULL is kept as
 	counts   []int    // by group: the tile column that says on which days something was counted
 }
 
@@ -75,6 +76,9 @@ func newSweep(p *program, shop features.Shop, cuts []features.Day) *sweep {
 		}
 		*list = append(*list, x)
 		return len(*list) - 1
+	}
+	for i := range p.tiles {
+		s.absent = append(s.absent, p.tiles[i].absent())
 	}
 	for _, g := range p.groups {
 		s.counts = append(s.counts, slices.IndexFunc(p.tiles, func(t tileColumn) bool { return t.name == g.count }))
@@ -136,6 +140,35 @@ func newSweep(p *program, shop features.Shop, cuts []features.Day) *sweep {
 	return s
 }
 
+// reach is the day from which on a tile column is looked at.
+func (s *sweep) reach() []features.Day {
+	from := make([]features.Day, len(s.p.tiles))
+	for i := range from {
+		from[i] = math.MaxInt32
+	}
+	at := func(tile int, days int, offset int) {
+		day := features.Day(math.MinInt32)
+		if days > 0 {
+			day = s.cuts[0] - features.Day(days+offset)
+		}
+		from[tile] = min(from[tile], day)
+	}
+	for _, c := range s.columns {
+		switch c.read {
+		case readSum, readMin, readMax:
+			at(c.of, s.windows[c.window][0], s.windows[c.window][1])
+		case readDays:
+			at(s.presence[c.of], s.windows[c.window][0], s.windows[c.window][1])
+		case readFirstSum:
+			at(c.first, 0, 0)
+		}
+	}
+	for _, c := range s.counts {
+		at(c, 0, 0)
+	}
+	return from
+}
+
 // absent is what a NULL of the column is kept as.
 func (t *tileColumn) absent() int64 {
 	switch t.base {
@@ -159,17 +192,25 @@ func (t *tileColumn) merged(a, b int64) (sum int64, ok bool) {
 	return sum, (sum > a) == (b > 0)
 }
 
-// days are days of a user in ascending order and what was counted on each, a slice a tile column.
+// days are days of a user in ascending order and what was counted on each, a slice a tile column. The slices have room for more.
 type days struct {
+	n       int
 	day     []int32
+	known   []int32 // of tiles as they are read
 	columns [][]int64
 }
 
-func (d *days) clear() {
-	d.day = d.day[:0]
-	for i := range d.columns {
-		d.columns[i] = d.columns[i][:0]
+// more gives n further days room and returns the place of the first of them.
+func (d *days) more(n int) (at int) {
+	at = d.n
+	if d.n += n; d.n > len(d.day) {
+		room := 2*d.n + 32
+		d.day, d.known = append(make([]int32, 0, room), d.day...)[:room], append(make([]int32, 0, room), d.known...)[:room]
+		for i, column := range d.columns {
+			d.columns[i] = append(make([]int64, 0, room), column...)[:room]
+		}
 	}
+	return at
 }
 
 // history is the days of a user with running totals of them: entry i of each is of the first i days.
@@ -204,12 +245,12 @@ func sized[T any](s []T, n int) []T {
 // set computes the running totals of some days.
 func (h *history) set(s *sweep, d *days) {
 	h.days = d
-	n := len(d.day)
+	n := d.n
 	for i := range h.totals {
 		total := sized(h.totals[i], n+1)
 		h.totals[i] = total
 		from := d.columns[i][:n]
-		acc := s.p.tiles[i].absent()
+		acc := s.absent[i]
 		total[0] = acc
 		switch acc {
 		case noLeast:
@@ -309,9 +350,9 @@ type person struct {
 	id     string
 	number int32 // of the user among those of the sweep
 	raw    days
-	known  []int32
 	values []counted
 
+	place        []int32  // of the tiles of raw among the days that they are merged into; -1 of those left out
 	merged, then days     // days of one tile each: of all that is known at the last cut, and at one cut
 	all, past    *history // of merged (or raw), and of then
 	bounds       [][2]int
@@ -335,8 +376,7 @@ func newPerson(s *sweep) *person {
 func (p *person) begin(id string) {
 	p.id = strings.Clone(id)
 	p.number++
-	p.raw.clear()
-	p.known = p.known[:0]
+	p.raw.n = 0
 	for i := range p.values {
 		p.values[i].clear()
 	}
@@ -344,24 +384,37 @@ func (p *person) begin(id string) {
 
 // collapse merges the tiles of a day that were known before a cut into one.
 func (p *person) collapse(into *days, cut int32) error {
-	into.clear()
-	for k, day := range p.raw.day {
-		if day >= cut || p.known[k] >= cut {
+	into.n = 0
+	into.more(p.raw.n)
+	p.place = sized(p.place, p.raw.n)
+	n := int32(0)
+	for k, day := range p.raw.day[:p.raw.n] {
+		switch {
+		case day >= cut || p.raw.known[k] >= cut:
+			p.place[k] = -1
 			continue
+		case n == 0 || into.day[n-1] != day:
+			into.day[n] = day
+			n++
 		}
-		if last := len(into.day) - 1; last >= 0 && into.day[last] == day {
-			for i := range into.columns {
-				sum, ok := p.s.p.tiles[i].merged(into.columns[i][last], p.raw.columns[i][k])
+		p.place[k] = n - 1
+	}
+	into.n = int(n)
+	for i := range into.columns {
+		t, from, to, next := &p.s.p.tiles[i], p.raw.columns[i], into.columns[i], int32(0)
+		for k, place := range p.place {
+			switch {
+			case place < 0:
+			case place == next:
+				to[place] = from[k]
+				next++
+			default:
+				sum, ok := t.merged(to[place], from[k])
 				if !ok {
 					return errWide
 				}
-				into.columns[i][last] = sum
+				to[place] = sum
 			}
-			continue
-		}
-		into.day = append(into.day, day)
-		for i := range into.columns {
-			into.columns[i] = append(into.columns[i], p.raw.columns[i][k])
 		}
 	}
 	return nil
@@ -373,8 +426,8 @@ var errWide = fmt.Errorf("a sum of a user's amounts does not fit into 64 bits")
 // emit writes the rows of the user, one for every cut before which she has a tile.
 func (p *person) emit(out *baseRows) error {
 	days, late, again := &p.raw, false, false
-	for k, day := range p.raw.day {
-		late = late || p.known[k] > day
+	for k, day := range p.raw.day[:p.raw.n] {
+		late = late || p.raw.known[k] > day
 		again = again || k > 0 && p.raw.day[k-1] == day
 	}
 	if again {
@@ -387,7 +440,7 @@ func (p *person) emit(out *baseRows) error {
 	n := 0
 	for i, c := range p.s.cuts {
 		cut := int32(c)
-		for n < len(days.day) && days.day[n] < cut {
+		for n < days.n && days.day[n] < cut {
 			n++
 		}
 		h, rows := p.all, n
@@ -396,7 +449,7 @@ func (p *person) emit(out *baseRows) error {
 				return err
 			}
 			p.past.set(p.s, &p.then)
-			h, rows = p.past, len(p.then.day)
+			h, rows = p.past, p.then.n
 		}
 		if rows == 0 {
 			continue
@@ -411,8 +464,8 @@ func (p *person) emit(out *baseRows) error {
 
 // pending tells whether a tile of a day before the cut was not known by then.
 func (p *person) pending(cut int32) bool {
-	for k, day := range p.raw.day {
-		if day < cut && p.known[k] >= cut {
+	for k, day := range p.raw.day[:p.raw.n] {
+		if day < cut && p.raw.known[k] >= cut {
 			return true
 		}
 	}

@@ -23,6 +23,11 @@ type cursor struct {
 	ids    []vectors.Text
 	day    []int32
 	known  []int32
+	// Of a file of tiles:
+	read    []int              // the tile columns that are read, in the order of the query; others are looked at on later days only
+	skipped []int              // and those others
+	columns [][]int64          // of read
+	valid   []vectors.Validity // of read
 }
 
 // userKey orders users as they lie in the files.
@@ -56,22 +61,25 @@ func (k *userKey) compare(o *userKey) int {
 	return strings.Compare(k.id, o.id)
 }
 
-// openCursor begins to read a file; it is nil when no row meets the condition.
-func openCursor(ctx context.Context, db *vectors.DB, month int, path, columns, where string) (c *cursor, err error) {
-	c = &cursor{path: path, month: month}
+// open begins to read the file.
+func (c *cursor) open(ctx context.Context, db *vectors.DB, columns, where string) (err error) {
 	if c.conn, err = db.Conn(); err != nil {
-		return nil, err
+		return err
 	}
-	if c.rows, err = c.conn.Query(ctx, "SELECT "+columns+" FROM "+readParquet([]string{path})+" WHERE "+where); err == nil {
+	c.rows, err = c.conn.Query(ctx, "SELECT "+keyColumns+columns+" FROM "+readParquet([]string{c.path})+" WHERE "+where)
+	if err == nil {
 		err = c.fetch()
 	}
-	if err != nil || !c.more {
+	if err != nil {
 		c.close()
-		return nil, err
+	} else if c.more {
+		c.point()
 	}
-	c.point()
-	return c, nil
+	return err
 }
+
+// keyColumns stand first in every query of a file.
+const keyColumns = "user_bucket, user_id, biz_day, known_day"
 
 func (c *cursor) close() {
 	if c.rows != nil {
@@ -88,6 +96,9 @@ func (c *cursor) fetch() (err error) {
 	}
 	c.bucket, c.ids = vectors.Column[int32](c.rows, 0), c.rows.Texts(1)
 	c.day, c.known = vectors.Column[int32](c.rows, 2), vectors.Column[int32](c.rows, 3)
+	for i := range c.read {
+		c.columns[i], c.valid[i] = vectors.Column[int64](c.rows, 4+i), c.rows.Valid(4+i)
+	}
 	return nil
 }
 
@@ -173,6 +184,23 @@ func (h *cursors) take(user *userKey, rows func(c *cursor, from, to int) error) 
 	return nil
 }
 
+// open opens the files, a month each, that have rows of a condition.
+func (h *cursors) open(ctx context.Context, db *vectors.DB, paths []string, where string, columns func(c *cursor) string) error {
+	for month, path := range paths {
+		c := &cursor{path: path, month: month}
+		if err := c.open(ctx, db, columns(c), where); err != nil {
+			return err
+		}
+		if !c.more {
+			c.close()
+			continue
+		}
+		*h = append(*h, c)
+	}
+	h.order()
+	return nil
+}
+
 func (h cursors) close() {
 	for _, c := range h {
 		c.close()
@@ -193,27 +221,21 @@ func (s *sweep) openReader(ctx context.Context, db *vectors.DB, src *tileSource,
 	r := &sweepReader{s: s, p: newPerson(s), except: except}
 	last := dayLiteral(s.cuts[len(s.cuts)-1])
 	where := bucketsWithin(from, to) + " AND biz_day < " + last + " AND known_day < " + last
-	columns := "user_bucket, user_id, biz_day, known_day"
-	names := columns
-	for _, t := range s.p.tiles {
-		names += ", " + t.name
-	}
-	open := func(list *cursors, paths []string, columns string) error {
-		for month, path := range paths {
-			c, err := openCursor(ctx, db, month, path, columns, where)
-			if err != nil {
-				return err
+	reach := s.reach()
+	err := r.tiles.open(ctx, db, src.tiles, where, func(c *cursor) (columns string) {
+		for i, t := range s.p.tiles {
+			if reach[i] >= src.ends[c.month] {
+				c.skipped = append(c.skipped, i)
+				continue
 			}
-			if c != nil {
-				*list = append(*list, c)
-			}
+			c.read = append(c.read, i)
+			columns += ", " + t.name
 		}
-		list.order()
-		return nil
-	}
-	err := open(&r.tiles, src.tiles, names)
+		c.columns, c.valid = make([][]int64, len(c.read)), make([]vectors.Validity, len(c.read))
+		return columns
+	})
 	if err == nil && len(s.p.values) > 0 {
-		err = open(&r.values, src.values, columns+", slot, value, n")
+		err = r.values.open(ctx, db, src.values, where, func(*cursor) string { return ", slot, value, n" })
 	}
 	if err != nil {
 		r.close()
@@ -231,18 +253,26 @@ func (r *sweepReader) close() {
 func (r *sweepReader) until(bucket int, out *baseRows) error {
 	p := r.p
 	takeTiles := func(c *cursor, from, to int) error {
-		p.raw.day = append(p.raw.day, c.day[from:to]...)
-		p.known = append(p.known, c.known[from:to]...)
-		for i := range p.raw.columns {
-			column := append(p.raw.columns[i], vectors.Column[int64](c.rows, 4+i)[from:to]...)
-			p.raw.columns[i] = column
-			absent := r.s.p.tiles[i].absent()
-			if valid := c.rows.Valid(4 + i); valid != nil {
-				for k := from; k < to; k++ {
-					if !valid.Has(k) {
-						column[len(column)-to+k] = absent
+		at := p.raw.more(to - from)
+		copy(p.raw.day[at:], c.day[from:to])
+		copy(p.raw.known[at:], c.known[from:to])
+		for i, tile := range c.read {
+			column := p.raw.columns[tile][at:p.raw.n]
+			for k, x := range c.columns[i][from:to] {
+				column[k] = x
+			}
+			if valid := c.valid[i]; valid != nil {
+				for k := range column {
+					if !valid.Has(from + k) {
+						column[k] = r.s.absent[tile]
 					}
 				}
+			}
+		}
+		for _, tile := range c.skipped {
+			column, absent := p.raw.columns[tile][at:p.raw.n], r.s.absent[tile]
+			for k := range column {
+				column[k] = absent
 			}
 		}
 		return nil

@@ -292,9 +292,13 @@ func link(from, to string) error {
 // tileRowsPerPass bounds the memory of a build from tiles: so many tiles are merged at a time, by ranges of user buckets.
 const tileRowsPerPass = 2_500_000
 
-// passesFor is in how many ranges of buckets tiles are merged for so many cuts.
+// passesFor is in how many ranges of buckets tiles are merged for so many cuts: as many for each of two cores where there is enough to do.
 func (t *Tiles) passesFor(cuts int) int {
-	return int(min(lake.Buckets, 1+t.Rows()*int64(cuts)/tileRowsPerPass))
+	rows := t.Rows() * int64(cuts)
+	if rows < tileRowsPerPass/4 {
+		return 1
+	}
+	return int(min(lake.Buckets, 2+rows/tileRowsPerPass/2*2))
 }
 
 // bucketRange is the condition on rows of one pass.
@@ -319,6 +323,7 @@ type tileSource struct {
 	links  []features.Link
 	tiles  []string // files up to the month of the last cut, in the order of the months; there may be none
 	values []string
+	ends   []features.Day // and of each month a day after its last
 }
 
 // openTiles opens a directory of tiles for some cuts.
@@ -341,7 +346,11 @@ func (e *Engine) openTiles(ctx context.Context, dir string, cuts []features.Day)
 	for _, month := range sortedKeys(t.Months) {
 		if month <= last {
 			a, b := monthFiles(month)
-			src.tiles, src.values = append(src.tiles, filepath.Join(dir, a)), append(src.values, filepath.Join(dir, b))
+			begins, err := features.ParseDay(month + "-01")
+			if err != nil {
+				return nil, fmt.Errorf("tiles: %w", err)
+			}
+			src.tiles, src.values, src.ends = append(src.tiles, filepath.Join(dir, a)), append(src.values, filepath.Join(dir, b)), append(src.ends, begins+31)
 		}
 	}
 	if src.runner, err = e.blank(ctx); err != nil {
