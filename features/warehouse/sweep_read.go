@@ -258,9 +258,7 @@ func (r *sweepReader) until(bucket int, out *baseRows) error {
 		copy(p.raw.known[at:], c.known[from:to])
 		for i, tile := range c.read {
 			column := p.raw.columns[tile][at:p.raw.n]
-			for k, x := range c.columns[i][from:to] {
-				column[k] = x
-			}
+			copy(column, c.columns[i][from:to])
 			if valid := c.valid[i]; valid != nil {
 				for k := range column {
 					if !valid.Has(from + k) {
