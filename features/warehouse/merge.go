@@ -66,7 +66,7 @@ func (e *Engine) merge(ctx context.Context, s *measuring, snap *lake.Snapshot) (
 	files = slices.DeleteFunc(files, func(f *footer) bool { return f.rows == 0 || r.first < 0 && f.before("ts", r.begin()) })
 	m := &merger{e: e, s: s, r: r, files: files}
 	sums, apart, err := m.run(ctx, snap)
-	if errors.Is(err, errUnsorted) || errors.Is(err, errHuge) || errors.Is(err, errKept) {
+	if errors.Is(err, errUnsorted) || errors.Is(err, errOdd) || errors.Is(err, errHuge) || errors.Is(err, errKept) {
 		return false, nil
 	}
 	if err != nil {
@@ -256,13 +256,19 @@ func (m *merger) pass(ctx context.Context, db *vectors.DB, w *walker, bundles []
 	from, _ := slices.BinarySearch(known, users[0])
 	w.known = known[from:]
 	skip := m.prefix(users)
+	reader, err := conn()
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	says := &properties{conn: reader, ctx: ctx, known: map[string]exposure{}}
 	live := make([]*stream, 0, len(bundles))
 	for _, files := range bundles {
 		c, err := conn()
 		if err != nil {
 			return err
 		}
-		x := &stream{r: m.r, sums: w.sums, done: done, place: len(open), conn: c, skip: skip}
+		x := &stream{r: m.r, sums: w.sums, properties: says, done: done, place: len(open), conn: c, skip: skip}
 		open = append(open, x)
 		var query string
 		query, x.at, x.day = m.r.streamQuery(files, between("user_id"))

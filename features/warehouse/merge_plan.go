@@ -17,6 +17,7 @@ const (
 	valueAt       = 0
 	marginAt      = 1
 	discountAt    = 2
+	costAt        = 5
 	orderMarginAt = 6
 	amountCount   = 7
 )
@@ -43,6 +44,7 @@ type recipe struct {
 
 	viewed, sent           int32  // the codes of exposures and contacts
 	order, refund, channel uint64 // the bits of orders, of refunds, and of rows with a channel
+	costs                  uint64 // the bit of rows with a cost
 	slots                  map[string]int
 	slotCount              int
 	parts                  unitParts
@@ -71,7 +73,8 @@ type task struct {
 
 type addition struct {
 	kind   aggregateKind
-	column int
+	column int   // that is summed
+	lacks  uint8 // the bit of an amount that counted rows are to lack
 	slot   int
 	days   int64
 }
@@ -101,6 +104,9 @@ type lotSums struct {
 // orderedMetric is a metric whose values are kept for order statistics.
 type orderedMetric struct{ metric, value, days int }
 
+// costly stands for the condition that a row has a cost, which the merge sees itself.
+const costly = "cost"
+
 // newRecipe compiles a plan. It returns nil for one that the merge does not know: funnels, whose lists of times are worth no second form, and more conditions
 // on rows than a mask has bits.
 func newRecipe(s *measuring) *recipe {
@@ -126,11 +132,19 @@ func newRecipe(s *measuring) *recipe {
 			return nil
 		}
 		f := o.flags[a.flag]
+		x := addition{kind: a.kind, days: int64(a.days)}
+		if f.more == "margin_micros IS NULL" {
+			f.more, x.lacks = "", 1<<marginAt
+		}
 		extra := conjunction(f.filter, f.more)
-		if f.event == "" && extra == "" {
-			extra = p.cost() + " IS NOT NULL" // a sum of costs takes nothing else
+		sums := f.event == "" && extra == "" // of costs: no other row adds to them
+		if sums {
+			extra = costly
 		}
 		b := bit(f.event, extra)
+		if sums {
+			r.costs = 1 << b
+		}
 		if a.kind == channelOf {
 			r.channel = 1 << b
 			continue
@@ -142,7 +156,7 @@ func newRecipe(s *measuring) *recipe {
 		}
 		slot, r.slotCount = r.slotCount, r.slotCount+1
 		same[a], r.slots[name] = slot, slot
-		x := addition{kind: a.kind, column: -1, slot: slot, days: int64(a.days)}
+		x.slot = slot
 		if a.column == "margin" {
 			x.column = orderMarginAt
 		} else if a.column != "" {
@@ -161,6 +175,9 @@ func newRecipe(s *measuring) *recipe {
 		if x.event != "" && x.event != ownEvents && !slices.Contains(r.events, x.event) {
 			r.events = append(r.events, x.event)
 		}
+		if x.extra == costly {
+			continue
+		}
 		if x.extra != "" && !slices.Contains(r.extras, x.extra) {
 			r.extras = append(r.extras, x.extra)
 		}
@@ -174,6 +191,9 @@ func newRecipe(s *measuring) *recipe {
 		}
 	}
 	for i, x := range parts[firstBit:] {
+		if x.extra == costly {
+			continue
+		}
 		bit := uint64(1) << (firstBit + i)
 		for code := range r.bits {
 			if x.event == "" || code > 0 && x.event == r.events[code-1] || x.event == ownEvents && (code == 0 || !slices.Contains(passive, r.events[code-1])) {

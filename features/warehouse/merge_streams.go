@@ -135,10 +135,7 @@ const (
 	tsColumn
 	codeColumn
 	dayColumn
-	experimentColumn
-	variantColumn
-	stratumColumn
-	scoredColumn
+	propertiesColumn
 	orderColumn
 	channelColumn
 	amountColumns
@@ -176,15 +173,16 @@ const noDay = math.MinInt32
 // stream are the rows of one or more segments in the order of user, time and event id. A chunk is made rows while it is in the processor's cache: a merge
 // comes back to a stream after hundreds of others' rows.
 type stream struct {
-	r      *recipe
-	sums   *unitSums // whose numbers of texts the rows have
-	done   func(rows int)
-	place  int // among the streams of a pass
-	conn   *vectors.Conn
-	chunks *vectors.Rows
-	at     []int // where a column stands in the query, −1: its values are all NULL
-	day    int32 // of all rows, where dayColumn is absent
-	skip   int   // bytes that all user ids of the pass begin with
+	r          *recipe
+	sums       *unitSums // whose numbers of texts the rows have
+	properties *properties
+	done       func(rows int)
+	place      int // among the streams of a pass
+	conn       *vectors.Conn
+	chunks     *vectors.Rows
+	at         []int // where a column stands in the query, −1: its values are all NULL
+	day        int32 // of all rows, where dayColumn is absent
+	skip       int   // bytes that all user ids of the pass begin with
 
 	i         int // the next row
 	rows      []row
@@ -193,6 +191,9 @@ type stream struct {
 	// The columns of the chunk.
 	answers  [][]uint8
 	columns  []amountColumn
+	days     []int32
+	texts    []vectors.Text // properties
+	isText   vectors.Validity
 	orders   []vectors.Text
 	isOrder  vectors.Validity
 	channels []vectors.Text
@@ -228,7 +229,6 @@ func (r *recipe) streamQuery(files []*footer, between string) (query string, at 
 		at[column] = len(list)
 		list = append(list, sql)
 	}
-	exposed := func(sql string) string { return fmt.Sprintf("CASE WHEN code = %d THEN %s END", r.viewed, sql) }
 	add(userColumn, "user_id")
 	add(tsColumn, "ts")
 	add(codeColumn, "code")
@@ -244,14 +244,7 @@ func (r *recipe) streamQuery(files []*footer, between string) (query string, at 
 		add(dayColumn, "biz_day")
 	}
 	if !null("properties") {
-		add(experimentColumn, fmt.Sprintf("CASE WHEN code = %d OR code = %d THEN %s END", r.viewed, r.sent, DuckDB.text("properties", "experiment")))
-		add(variantColumn, exposed(DuckDB.text("properties", "variant")))
-		if r.p.Strata != nil {
-			add(stratumColumn, exposed(r.p.stratum("TRY_CAST("+DuckDB.text("properties", "allocation_revision")+" AS BIGINT)")))
-		}
-		if len(r.p.ScoreDays) > 0 {
-			add(scoredColumn, exposed(r.p.scored(DuckDB)))
-		}
+		add(propertiesColumn, fmt.Sprintf("CASE WHEN code = %d OR code = %d THEN properties END", r.viewed, r.sent))
 	}
 	if !null("order_id") {
 		add(orderColumn, "order_id")
@@ -356,6 +349,12 @@ func (c *stream) read() error {
 			c.columns = append(c.columns, amountColumn{i, vectors.Column[int64](x, at), x.Valid(at)})
 		}
 	}
+	if at := c.at[dayColumn]; at >= 0 {
+		c.days = vectors.Column[int32](x, at)
+	}
+	if at := c.at[propertiesColumn]; at >= 0 {
+		c.texts, c.isText = x.Texts(at), x.Valid(at)
+	}
 	if at := c.at[orderColumn]; at >= 0 {
 		c.orders, c.isOrder = x.Texts(at), x.Valid(at)
 	}
@@ -375,15 +374,30 @@ func (c *stream) read() error {
 		for k, answers := range c.answers {
 			mask &= r.left[k][answers[i]]
 		}
-		met := int32(0)
-		if code == r.viewed && code > 0 {
-			if e, ok := c.exposure(i, ts[i]); ok {
-				met = int32(len(c.exposures))
-				c.exposures = append(c.exposures, e)
-				mask |= isExposure
+		for k := range c.columns {
+			if a := &c.columns[k]; a.at == costAt && a.valid.Has(i) {
+				mask |= r.costs
 			}
-		} else if code == r.sent && ts[i] >= c.sums.start && c.text(experimentColumn, i) == r.p.Experiment {
-			mask |= isOurs
+		}
+		met := int32(0)
+		if code > 0 && (code == r.viewed || code == r.sent) && c.texts != nil && c.isText.Has(i) {
+			e, err := c.sums.exposure(c.properties, c.texts[i].String())
+			switch {
+			case err != nil:
+				return err
+			case code == r.sent && e.mine && ts[i] >= c.sums.start:
+				mask |= isOurs
+			case code == r.viewed:
+				e.mine = e.mine && ts[i] >= c.sums.start
+				if e.day = c.day; c.days != nil {
+					e.day = c.days[i]
+				}
+				if e.mine || e.other >= 0 {
+					met = int32(len(c.exposures))
+					c.exposures = append(c.exposures, e)
+					mask |= isExposure
+				}
+			}
 		}
 		if mask == 0 {
 			continue
@@ -416,45 +430,6 @@ func (c *stream) read() error {
 		}
 	}
 	return nil
-}
-
-// text is a text of a row of the chunk, "" where it is NULL.
-func (c *stream) text(column, i int) string {
-	if at := c.at[column]; at >= 0 && c.chunks.Valid(at).Has(i) {
-		return c.chunks.Texts(at)[i].String()
-	}
-	return ""
-}
-
-// exposure reads an exposure to the experiment (MetricPlan.unitQuery) or to another one that is asked for (measuring.interactions).
-func (c *stream) exposure(i int, ts int64) (e exposure, asked bool) {
-	at, p := c.at[variantColumn], c.r.p
-	if at < 0 || !c.chunks.Valid(c.at[experimentColumn]).Has(i) {
-		return e, false
-	}
-	experiment, variant, named := c.text(experimentColumn, i), c.text(variantColumn, i), c.chunks.Valid(at).Has(i)
-	e = exposure{other: -1, variant: -1, scored: noDay, day: c.day}
-	if c.r.first >= 0 && named {
-		if e.other = int32(slices.Index(p.Others, experiment)); e.other >= 0 {
-			e.met = c.sums.others.of(variant)
-		}
-	}
-	if e.mine = experiment == p.Experiment && ts >= c.sums.start; !e.mine {
-		return e, e.other >= 0
-	}
-	if named {
-		e.variant = int32(slices.Index(p.Variants, variant))
-	}
-	if at := c.at[dayColumn]; at >= 0 {
-		e.day = vectors.Column[int32](c.chunks, at)[i]
-	}
-	if c.at[stratumColumn] >= 0 {
-		e.stratum = c.sums.strata.of(c.text(stratumColumn, i))
-	}
-	if at := c.at[scoredColumn]; at >= 0 && c.chunks.Valid(at).Has(i) {
-		e.scored = vectors.Column[int32](c.chunks, at)[i]
-	}
-	return e, true
 }
 
 // prefix is the seven bytes of a text after the first skip and how many there are, up to eight, as a number that orders like the texts. It is all of a text

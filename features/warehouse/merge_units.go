@@ -249,6 +249,7 @@ func (w *walker) compute() bool {
 				}
 				for _, a := range t.adds {
 					switch {
+					case x.has&a.lacks != 0:
 					case a.kind == countOf:
 						w.slots[a.slot]++
 					case a.kind == anyOf:
