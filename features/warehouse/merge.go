@@ -188,11 +188,10 @@ func (m *merger) split(threads int) (streams [][]*footer, ranges [][2]string) {
 	}
 	streams = bundle(m.files, most)
 	n := max(threads, m.e.pace.ranges)
-	sorted, total := int64(0), int64(0)
+	sorted := int64(0)
 	var groups []rowGroup
 	for _, b := range streams {
 		for _, f := range b {
-			total += f.rows
 			groups = append(groups, f.groups...)
 			if len(b) > 1 {
 				sorted += f.rows
@@ -202,15 +201,30 @@ func (m *merger) split(threads int) (streams [][]*footer, ranges [][2]string) {
 	if per := m.e.passRows(); sorted > 0 {
 		n = max(n, int(sorted/per)+1)
 	}
-	slices.SortFunc(groups, func(a, b rowGroup) int { return strings.Compare(a.least, b.least) })
-	bounds, sum := []string{""}, int64(0)
-	for _, g := range groups {
-		if sum*int64(n) >= total*int64(len(bounds)) && len(bounds) < n && g.least > bounds[len(bounds)-1] {
-			bounds = append(bounds, g.least)
-		}
-		sum += g.rows
+	return streams, pairs(cut(groups, n))
+}
+
+// cut is the lower bounds of n ranges of users with about as many rows each. The rows of a group are taken to lie half at its least user and half at its last.
+func cut(groups []rowGroup, n int) []string {
+	type point struct {
+		user string
+		rows int64
 	}
-	return streams, pairs(bounds)
+	var points []point
+	total := int64(0)
+	for _, g := range groups {
+		points = append(points, point{g.least, g.rows}, point{g.last, g.rows})
+		total += 2 * g.rows
+	}
+	slices.SortFunc(points, func(a, b point) int { return strings.Compare(a.user, b.user) })
+	bounds, sum := []string{""}, int64(0)
+	for _, p := range points {
+		if sum*int64(n) >= total*int64(len(bounds)) && len(bounds) < n && p.user > bounds[len(bounds)-1] {
+			bounds = append(bounds, p.user)
+		}
+		sum += p.rows
+	}
+	return bounds
 }
 
 // bytes estimates what a stream over a segment holds: the values of a row group, and a part of them once more as they are stored.
@@ -255,7 +269,7 @@ func (m *merger) pass(ctx context.Context, db *vectors.DB, w *walker, bundles []
 	between := func(column string) string { return (&MetricPlan{from: users[0], to: users[1]}).between(column) }
 	from, _ := slices.BinarySearch(known, users[0])
 	w.known = known[from:]
-	skip := m.prefix(users)
+	w.prefix = []byte(m.prefix(users))
 	reader, err := conn()
 	if err != nil {
 		return err
@@ -268,7 +282,7 @@ func (m *merger) pass(ctx context.Context, db *vectors.DB, w *walker, bundles []
 		if err != nil {
 			return err
 		}
-		x := &stream{r: m.r, sums: w.sums, properties: says, done: done, place: len(open), conn: c, skip: skip}
+		x := &stream{r: m.r, sums: w.sums, properties: says, done: done, place: len(open), conn: c, skip: len(w.prefix)}
 		open = append(open, x)
 		var query string
 		query, x.at, x.day = m.r.streamQuery(files, between("user_id"))
@@ -301,13 +315,13 @@ func (m *merger) pass(ctx context.Context, db *vectors.DB, w *walker, bundles []
 	return w.walk(ctx, live)
 }
 
-// prefix is how many bytes all user ids of a range begin with alike.
-func (m *merger) prefix(users [2]string) int {
+// prefix is what all user ids of a range begin with alike.
+func (m *merger) prefix(users [2]string) string {
 	low, high := "", ""
 	for i, f := range m.files {
 		c := f.columns["user_id"]
 		if c == nil || !c.bounded || c.nulls < 0 {
-			return 0
+			return ""
 		}
 		if i == 0 {
 			low, high = c.min, c.max
@@ -317,7 +331,12 @@ func (m *merger) prefix(users [2]string) int {
 	if users[1] != "" {
 		high = min(high, users[1])
 	}
-	return common(max(low, users[0]), high)
+	low = max(low, users[0])
+	n := 0
+	for n < len(low) && n < len(high) && low[n] == high[n] {
+		n++
+	}
+	return low[:n]
 }
 
 // measureApart lets the statements measure the users whom a merge left to them, and adds their sums.

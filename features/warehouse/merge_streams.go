@@ -32,10 +32,10 @@ type columnFooter struct {
 	bytes    int64
 }
 
-// rowGroup is a row group by its least user.
+// rowGroup is a row group by its least and its last user.
 type rowGroup struct {
-	least string
-	rows  int64
+	least, last string
+	rows        int64
 }
 
 // allNull tells that a column has nothing but NULLs.
@@ -74,6 +74,15 @@ func (f *footer) onlyDay() (features.Day, bool) {
 	return d, err == nil
 }
 
+// footerColumns are the columns whose footers are asked for.
+var footerColumns = func() []string {
+	list := []string{"user_id", "event", "ts", "available_at", "biz_day"}
+	for _, c := range nullable {
+		list = append(list, c[0])
+	}
+	return list
+}()
+
 // footers reads the footers of segments.
 func (s *session) footers(ctx context.Context, segments []lake.Segment) ([]*footer, error) {
 	at, paths := map[string]*footer{}, make([]string, len(segments))
@@ -85,7 +94,7 @@ func (s *session) footers(ctx context.Context, segments []lake.Segment) ([]*foot
 	}
 	mark := len(s.sql)
 	err := s.each(ctx, `SELECT file_name, path_in_schema, row_group_num_rows, stats_min_value, stats_max_value, stats_null_count, total_uncompressed_size
- FROM parquet_metadata([`+texts(paths)+`]) ORDER BY file_name, row_group_id`, func(v []driver.Value) error {
+ FROM parquet_metadata([`+texts(paths)+`]) WHERE path_in_schema IN (`+texts(footerColumns)+`) ORDER BY file_name, row_group_id`, func(v []driver.Value) error {
 		f := at[v[0].(string)]
 		if f == nil {
 			return fmt.Errorf("a footer of %s, which was not asked for", v[0])
@@ -118,7 +127,7 @@ func (s *session) footers(ctx context.Context, segments []lake.Segment) ([]*foot
 		}
 		if name == "user_id" {
 			f.rows += rows
-			f.groups = append(f.groups, rowGroup{low, rows})
+			f.groups = append(f.groups, rowGroup{low, high, rows})
 		}
 		return nil
 	})
@@ -145,16 +154,17 @@ const (
 // row is a row that a unit may ask for. Its texts lie in the stream's chunk.
 type row struct {
 	key      uint64 // of the user
-	user     string
 	ts       int64
 	mask     uint64
 	order    string
 	amounts  [amountCount]int64
-	has      uint8 // by amount: it is not NULL
-	named    bool  // it has an order id
-	channel  int32 // of unitSums.segments, noText without one
-	from     int32 // the stream
-	exposure int32 // of the stream's exposures
+	has      uint8  // by amount: it is not NULL
+	named    bool   // it has an order id
+	channel  int32  // of unitSums.segments, noText without one
+	from     int32  // the stream
+	at       int32  // of the chunk
+	exposure int32  // of the stream's exposures
+	hash     uint64 // of the order id
 }
 
 // exposure is what a row says of who met an experiment.
@@ -189,6 +199,7 @@ type stream struct {
 	exposures []exposure
 
 	// The columns of the chunk.
+	users    []vectors.Text
 	answers  [][]uint8
 	columns  []amountColumn
 	days     []int32
@@ -339,7 +350,8 @@ func (c *stream) fetch() error {
 // read makes rows of the chunk, as far as a unit may ask for them.
 func (c *stream) read() error {
 	r, x := c.r, c.chunks
-	users, ts, codes, isCode := x.Texts(userColumn), vectors.Column[int64](x, tsColumn), vectors.Column[int32](x, codeColumn), x.Valid(codeColumn)
+	c.users = x.Texts(userColumn)
+	users, ts, codes, isCode := c.users, vectors.Column[int64](x, tsColumn), vectors.Column[int32](x, codeColumn), x.Valid(codeColumn)
 	c.answers, c.columns = c.answers[:0], c.columns[:0]
 	for k := range r.left {
 		c.answers = append(c.answers, vectors.Column[uint8](x, c.at[answerColumns+k]))
@@ -404,9 +416,8 @@ func (c *stream) read() error {
 		}
 		c.rows = c.rows[:len(c.rows)+1]
 		to := &c.rows[len(c.rows)-1]
-		to.user = users[i].String()
-		to.key = prefix(to.user, c.skip)
-		to.ts, to.mask, to.has, to.named, to.order, to.channel, to.from, to.exposure = ts[i], mask, 0, false, "", noText, int32(c.place), met
+		to.key = prefix(users[i].String(), c.skip)
+		to.at, to.ts, to.mask, to.has, to.named, to.order, to.channel, to.from, to.exposure = int32(i), ts[i], mask, 0, false, "", noText, int32(c.place), met
 		for k := range c.columns {
 			a := &c.columns[k]
 			if v := a.values[i]; a.valid.Has(i) {
@@ -419,6 +430,7 @@ func (c *stream) read() error {
 		}
 		if mask&(r.order|r.refund) != 0 && c.orders != nil && c.isOrder.Has(i) {
 			to.named, to.order = true, c.orders[i].String()
+			to.hash = hashOf(to.order)
 		}
 		if mask&r.channel != 0 {
 			to.channel = c.sums.segments.of(c.channels[i].String())
@@ -446,9 +458,23 @@ func prefix(s string, skip int) uint64 {
 	return binary.BigEndian.Uint64(b[:])
 }
 
-// isUser tells whether a row is of a user.
-func (x *row) isUser(key uint64, user []byte) bool {
-	return x.key == key && (key&0xff < 8 || x.user == string(user))
+// isWholeKey tells that a prefix is all of its text after the skip.
+func isWholeKey(key uint64) bool { return key&0xff < 8 }
+
+// hashOf tells most texts apart.
+func hashOf(s string) uint64 {
+	if len(s) < 8 {
+		return prefix(s, 0)
+	}
+	return binary.LittleEndian.Uint64([]byte(s[:8])) ^ binary.LittleEndian.Uint64([]byte(s[len(s)-8:]))*0x9e3779b97f4a7c15 ^ uint64(len(s))
+}
+
+// user is the user of the next row.
+func (c *stream) user() string { return c.users[c.rows[c.i].at].String() }
+
+// isNext tells whether the next row is of a user, whose text matters where the key is not all of it.
+func (c *stream) isNext(key uint64, user []byte) bool {
+	return len(c.rows) > 0 && c.rows[c.i].key == key && (isWholeKey(key) || c.user() == string(user))
 }
 
 func (c *stream) close() {
@@ -474,7 +500,7 @@ func (t *tree) less(a, b int32) bool {
 	if x.ended() || y.ended() {
 		return !x.ended()
 	}
-	return t.keys[a]&0xff >= 8 && x.rows[x.i].user < y.rows[y.i].user
+	return !isWholeKey(t.keys[a]) && x.user() < y.user()
 }
 
 // newTree starts the tournament.
@@ -541,13 +567,4 @@ func bundle(files []*footer, most int) [][]*footer {
 		out = out[:n-1]
 	}
 	return out
-}
-
-// common is the length of what two texts begin with alike.
-func common(a, b string) int {
-	n := 0
-	for n < len(a) && n < len(b) && a[n] == b[n] {
-		n++
-	}
-	return n
 }

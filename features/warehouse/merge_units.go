@@ -2,6 +2,7 @@ package warehouse
 
 import (
 	"context"
+	"encoding/binary"
 	"math/bits"
 	"slices"
 	"strings"
@@ -45,7 +46,8 @@ type walker struct {
 	apart  []string // users whom the statements measure
 	known  []string // users whom the statements measure in any case, sorted; those passed are gone
 
-	user    []byte
+	prefix  []byte // that all users of the pass begin with
+	user    []byte // see name
 	key     uint64
 	exposed bool // the user met the experiment
 	apartly bool // the statements measure her: she has more rows or larger amounts than a unit may have here
@@ -74,6 +76,7 @@ type encounter struct {
 
 // refunded is the refunds of a unit that name one order, and the orders of that name.
 type refunded struct {
+	hash          uint64
 	order         string
 	refunds       int64
 	value, margin int64 // of the refunds
@@ -90,13 +93,13 @@ func (w *walker) walk(ctx context.Context, streams []*stream) error {
 		if c.ended() {
 			return nil
 		}
-		w.begin(&c.rows[c.i])
+		w.begin(c)
 		for {
 			if err := w.take(c); err != nil {
 				return err
 			}
 			t.moved()
-			if c = t.top(); c.ended() || !c.rows[c.i].isUser(w.key, w.user) {
+			if c = t.top(); !c.isNext(w.key, w.user) {
 				break
 			}
 		}
@@ -109,13 +112,25 @@ func (w *walker) walk(ctx context.Context, streams []*stream) error {
 	}
 }
 
-// begin makes the user of a row the one at hand.
-func (w *walker) begin(x *row) {
-	w.user = append(w.user[:0], x.user...)
-	w.key, w.exposed, w.apartly = x.key, false, false
+// begin makes the user of a stream's next row the one at hand.
+func (w *walker) begin(c *stream) {
+	w.key, w.exposed, w.apartly = c.rows[c.i].key, false, false
+	if w.user = w.user[:0]; !isWholeKey(w.key) {
+		w.user = append(w.user, c.user()...)
+	}
 	w.rows = w.rows[:0]
 	w.first = seen{}
 	clear(w.others)
+}
+
+// name is the user at hand. What the key is all of is put together of it: the text may have left the processor's cache.
+func (w *walker) name() []byte {
+	if len(w.user) == 0 {
+		var b [8]byte
+		binary.BigEndian.PutUint64(b[:], w.key)
+		w.user = append(append(w.user, w.prefix...), b[:w.key&0xff]...)
+	}
+	return w.user
 }
 
 // take reads the rows of the user at hand from a stream and moves it to its next user.
@@ -143,14 +158,13 @@ func (w *walker) take(c *stream) error {
 				return err
 			}
 		}
-		x = &c.rows[c.i]
-		switch {
-		case x.isUser(w.key, w.user):
-		case x.key < w.key || x.key == w.key && x.user < string(w.user):
-			return errUnsorted
-		default:
-			return nil
+		if c.isNext(w.key, w.user) {
+			continue
 		}
+		if key := c.rows[c.i].key; key < w.key || key == w.key && c.user() < string(w.user) {
+			return errUnsorted
+		}
+		return nil
 	}
 }
 
@@ -166,7 +180,7 @@ func (w *walker) meet(c *stream, x *row) {
 			o.unclear = o.unclear || e.met != o.variant
 		}
 	}
-	if !e.mine || len(w.forced) > 0 && w.forced[string(w.user)] {
+	if !e.mine || len(w.forced) > 0 && w.forced[string(w.name())] {
 		return
 	}
 	w.exposed = true
@@ -187,10 +201,10 @@ func (w *walker) meet(c *stream, x *row) {
 
 // unit computes the unit at hand and adds it to the sums, or leaves her to the statements.
 func (w *walker) unit() error {
-	for len(w.known) > 0 && w.known[0] < string(w.user) {
+	for len(w.known) > 0 && w.known[0] < string(w.name()) {
 		w.known = w.known[1:]
 	}
-	if len(w.known) > 0 && w.known[0] == string(w.user) {
+	if len(w.known) > 0 && w.known[0] == string(w.name()) {
 		return nil
 	}
 	if !w.first.known {
@@ -198,7 +212,7 @@ func (w *walker) unit() error {
 		return nil
 	}
 	if !w.settle() {
-		w.apart = append(w.apart, string(w.user))
+		w.apart = append(w.apart, string(w.name()))
 	}
 	return w.failed
 }
@@ -211,7 +225,7 @@ func (w *walker) settle() bool {
 	w.segment, w.scores = w.sums.none, nil
 	if w.frozen != nil {
 		var err error
-		if w.scores, err = w.frozen.of(w.user); err != nil {
+		if w.scores, err = w.frozen.of(w.name()); err != nil {
 			w.failed = err
 			return true
 		}
@@ -335,9 +349,9 @@ func (w *walker) margin(x *row) {
 
 // refund enters a refund that may be one of the window's orders.
 func (w *walker) refund(x *row) {
-	i := slices.IndexFunc(w.backs, func(b refunded) bool { return b.order == x.order })
+	i := slices.IndexFunc(w.backs, func(b refunded) bool { return b.hash == x.hash && b.order == x.order })
 	if i < 0 {
-		i, w.backs = len(w.backs), append(w.backs, refunded{order: x.order})
+		i, w.backs = len(w.backs), append(w.backs, refunded{hash: x.hash, order: x.order})
 	}
 	b, value := &w.backs[i], int64(0)
 	if x.has&(1<<valueAt) != 0 {
@@ -368,7 +382,7 @@ func (w *walker) settleRefunds() bool {
 		}
 		for k := range w.backs {
 			b := &w.backs[k]
-			if b.order != x.order {
+			if b.hash != x.hash || b.order != x.order {
 				continue
 			}
 			b.bought = true
