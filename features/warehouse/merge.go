@@ -289,7 +289,7 @@ func (m *merger) pass(ctx context.Context, db *vectors.DB, w *walker, bundles []
 		if err := x.open(ctx, query); err != nil {
 			return err
 		}
-		if !x.ended() {
+		if len(x.rows) > 0 {
 			live = append(live, x)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 	"strings"
 	"time"
@@ -28,8 +29,9 @@ type footer struct {
 type columnFooter struct {
 	nulls    int64 // −1: not known
 	min, max string
-	bounded  bool // min and max are known
-	bytes    int64
+	bounded  bool  // min and max are known
+	bytes    int64 // of the largest row group, as it is read
+	total    int64 // of all
 }
 
 // rowGroup is a row group by its least and its last user.
@@ -111,6 +113,7 @@ func (s *session) footers(ctx context.Context, segments []lake.Segment) ([]*foot
 		}
 		if bytes, ok := v[6].(int64); ok {
 			c.bytes = max(c.bytes, bytes)
+			c.total += bytes
 		}
 		switch {
 		case !counted || c.nulls < 0:
@@ -216,9 +219,6 @@ type amountColumn struct {
 	valid  vectors.Validity
 }
 
-// ended tells that there are no more rows.
-func (c *stream) ended() bool { return len(c.rows) == 0 }
-
 // streamQuery is the query of a stream over files, and where its columns stand. A column that the footers know to be NULL is not read.
 func (r *recipe) streamQuery(files []*footer, between string) (query string, at []int, day int32) {
 	at = make([]int, answerColumns+len(r.left))
@@ -255,7 +255,11 @@ func (r *recipe) streamQuery(files []*footer, between string) (query string, at 
 		add(dayColumn, "biz_day")
 	}
 	if !null("properties") {
-		add(propertiesColumn, fmt.Sprintf("CASE WHEN code = %d OR code = %d THEN properties END", r.viewed, r.sent))
+		if small(files) {
+			add(propertiesColumn, "properties")
+		} else {
+			add(propertiesColumn, fmt.Sprintf("CASE WHEN code = %d OR code = %d THEN properties END", r.viewed, r.sent))
+		}
 	}
 	if !null("order_id") {
 		add(orderColumn, "order_id")
@@ -311,6 +315,14 @@ func (r *recipe) streamQuery(files []*footer, between string) (query string, at 
 		query += " ORDER BY user_id, ts, event_id"
 	}
 	return query, at, day
+}
+
+// small tells that the properties of all events, which a dictionary holds, take less to hand over than those of exposures and contacts to pick.
+func small(files []*footer) bool {
+	return !slices.ContainsFunc(files, func(f *footer) bool {
+		c := f.columns["properties"]
+		return c == nil || c.total > 4*f.rows
+	})
 }
 
 // nullable are the columns that conditions may ask for and that a segment may lack, with their types.
@@ -484,68 +496,75 @@ func (c *stream) close() {
 	c.conn.Close()
 }
 
-// tree is a tournament of streams by the user of their next row: losers[i] is who lost at the node i, losers[0] won.
+// tree is a tournament of streams by the user of their next row: nodes[i] is who lost at the node i, nodes[0] won.
 type tree struct {
 	streams []*stream
-	keys    []uint64 // of their next rows
-	losers  []int32
+	nodes   []player
 }
 
-// less tells whether the stream a comes before b. A stream that has ended comes last.
-func (t *tree) less(a, b int32) bool {
-	if x, y := t.keys[a], t.keys[b]; x != y {
-		return x < y
+// player is a stream by the key of its next row.
+type player struct {
+	key    uint64 // ended when it has none
+	stream uint64
+}
+
+// ended is above the key of every row.
+const ended = math.MaxUint64
+
+// player is the stream i as it stands.
+func (t *tree) player(i uint64) player {
+	if c := t.streams[i]; len(c.rows) > 0 {
+		return player{c.rows[c.i].key, i}
 	}
-	x, y := t.streams[a], t.streams[b]
-	if x.ended() || y.ended() {
-		return !x.ended()
+	return player{ended, i}
+}
+
+// play returns the winner and the loser of two. Which of two streams of one user comes first is all the same.
+func (t *tree) play(a, b player) (winner, loser player) {
+	if a.key < b.key || a.key == b.key && (isWholeKey(a.key) || a.key == ended || t.streams[a.stream].user() <= t.streams[b.stream].user()) {
+		return a, b
 	}
-	return !isWholeKey(t.keys[a]) && x.user() < y.user()
+	return b, a
 }
 
 // newTree starts the tournament.
 func newTree(streams []*stream) *tree {
 	n := len(streams)
-	t := &tree{streams: streams, keys: make([]uint64, n), losers: make([]int32, max(1, n))}
-	winners := make([]int32, 2*n)
+	t := &tree{streams: streams, nodes: make([]player, max(1, n))}
+	winners := make([]player, 2*n)
 	for i := range streams {
-		t.see(int32(i))
-		winners[n+i] = int32(i)
+		winners[n+i] = t.player(uint64(i))
 	}
 	for i := n - 1; i > 0; i-- {
-		a, b := winners[2*i], winners[2*i+1]
-		if t.less(b, a) {
-			a, b = b, a
-		}
-		winners[i], t.losers[i] = a, b
+		winners[i], t.nodes[i] = t.play(winners[2*i], winners[2*i+1])
 	}
-	if n > 1 {
-		t.losers[0] = winners[1]
-	}
+	t.nodes[0] = winners[1]
 	return t
 }
 
-// see takes the key of a stream's next row.
-func (t *tree) see(i int32) {
-	t.keys[i] = math.MaxUint64
-	if c := t.streams[i]; !c.ended() {
-		t.keys[i] = c.rows[c.i].key
+// top is the stream whose next row comes first, nil when all have ended.
+func (t *tree) top() *stream {
+	if t.nodes[0].key == ended {
+		return nil
 	}
+	return t.streams[t.nodes[0].stream]
 }
 
-// top is the stream whose next row comes first.
-func (t *tree) top() *stream { return t.streams[t.losers[0]] }
-
-// moved replays the matches of the top after it moved.
+// moved replays the matches of the top after it moved. Who wins is a coin to the processor, so it is computed and not branched on.
 func (t *tree) moved() {
-	winner := t.losers[0]
-	t.see(winner)
-	for i := (int(winner) + len(t.streams)) / 2; i > 0; i /= 2 {
-		if t.less(t.losers[i], winner) {
-			t.losers[i], winner = winner, t.losers[i]
+	winner := t.player(t.nodes[0].stream)
+	for i := (winner.stream + uint64(len(t.streams))) / 2; i > 0; i /= 2 {
+		node := &t.nodes[i]
+		if node.key == winner.key && !isWholeKey(node.key) {
+			winner, *node = t.play(winner, *node)
+			continue
 		}
+		_, lost := bits.Sub64(node.key, winner.key, 0)
+		key, stream := (node.key^winner.key)&-lost, (node.stream^winner.stream)&-lost
+		node.key, winner.key = node.key^key, winner.key^key
+		node.stream, winner.stream = node.stream^stream, winner.stream^stream
 	}
-	t.losers[0] = winner
+	t.nodes[0] = winner
 }
 
 // bundle makes of files as few as most bundles by joining the smallest ones; a bundle of several is sorted again.

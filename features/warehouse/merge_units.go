@@ -90,7 +90,7 @@ func (w *walker) walk(ctx context.Context, streams []*stream) error {
 	t := newTree(streams)
 	for {
 		c := t.top()
-		if c.ended() {
+		if c == nil {
 			return nil
 		}
 		w.begin(c)
@@ -99,7 +99,7 @@ func (w *walker) walk(ctx context.Context, streams []*stream) error {
 				return err
 			}
 			t.moved()
-			if c = t.top(); !c.isNext(w.key, w.user) {
+			if c = t.top(); c == nil || !c.isNext(w.key, w.user) {
 				break
 			}
 		}
@@ -154,7 +154,7 @@ func (w *walker) take(c *stream) error {
 				w.rows[i] = &x
 			}
 			kept = len(w.rows)
-			if err := c.fetch(); err != nil || c.ended() {
+			if err := c.fetch(); err != nil || len(c.rows) == 0 {
 				return err
 			}
 		}
