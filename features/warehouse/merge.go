@@ -230,7 +230,7 @@ func cut(groups []rowGroup, n int) []string {
 // bytes estimates what a stream over a segment holds: the values of a row group, and a part of them once more as they are stored.
 func (r *recipe) bytes(f *footer) (n int64) {
 	for name, c := range f.columns {
-		if !f.allNull(name) && (name == "user_id" || name == "ts" || name == "event" || name == "properties" || name == "order_id" || slices.Contains(amounts, name)) {
+		if !f.allNull(name) && (name == "user_id" || name == "ts" || name == "event" || name == "properties" || name == "order_id" || slices.Contains(amounts[:], name)) {
 			n += c.bytes
 		}
 	}

@@ -10,15 +10,15 @@ import (
 	"perennial/features"
 )
 
-// amounts are the money columns of an event as the merge holds them; orderMarginAt is the margin of an order, sent or estimated, which it computes.
-var amounts = []string{"value_micros", "margin_micros", "discount_micros", "platform_discount_micros", "commission_micros", "cost_micros"}
+// amounts are the money columns of an event as the merge holds them; "" is the margin of an order, sent or estimated, which it computes.
+var amounts = [amountCount]string{"value_micros", "margin_micros", "discount_micros", "commission_micros", "", "cost_micros", "platform_discount_micros"}
 
 const (
 	valueAt       = 0
 	marginAt      = 1
 	discountAt    = 2
+	orderMarginAt = 4
 	costAt        = 5
-	orderMarginAt = 6
 	amountCount   = 7
 )
 
@@ -160,7 +160,7 @@ func newRecipe(s *measuring) *recipe {
 		if a.column == "margin" {
 			x.column = orderMarginAt
 		} else if a.column != "" {
-			x.column = slices.Index(amounts, a.column)
+			x.column = slices.Index(amounts[:], a.column)
 		}
 		r.task(b, f).adds = append(r.task(b, f).adds, x)
 	}

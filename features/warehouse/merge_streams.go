@@ -151,23 +151,23 @@ const (
 	orderColumn
 	channelColumn
 	amountColumns
-	answerColumns = amountColumns + orderMarginAt
+	answerColumns = amountColumns + amountCount
 )
 
-// row is a row that a unit may ask for. Its texts lie in the stream's chunk.
+// row is a row that a unit may ask for, in two lines of the processor's cache. Most ask for the first alone.
 type row struct {
-	key      uint64 // of the user
-	ts       int64
 	mask     uint64
-	order    string
+	ts       int64
+	has      uint8 // by amount: it is not NULL
+	named    bool  // it has an order id
+	exposure int32 // of the stream's exposures
 	amounts  [amountCount]int64
-	has      uint8  // by amount: it is not NULL
-	named    bool   // it has an order id
+	order    string // lies in the stream's chunk
+	hash     uint64 // of the order id
 	channel  int32  // of unitSums.segments, noText without one
 	from     int32  // the stream
 	at       int32  // of the chunk
-	exposure int32  // of the stream's exposures
-	hash     uint64 // of the order id
+	_        [12]byte
 }
 
 // exposure is what a row says of who met an experiment.
@@ -197,7 +197,8 @@ type stream struct {
 	day        int32 // of all rows, where dayColumn is absent
 	skip       int   // bytes that all user ids of the pass begin with
 
-	i         int // the next row
+	i         int      // the next row
+	keys      []uint64 // of the rows' users: matches ask for nothing else of a row
 	rows      []row
 	exposures []exposure
 
@@ -205,6 +206,7 @@ type stream struct {
 	users    []vectors.Text
 	answers  [][]uint8
 	columns  []amountColumn
+	costs    *amountColumn // of columns
 	days     []int32
 	texts    []vectors.Text // properties
 	isText   vectors.Validity
@@ -270,6 +272,8 @@ func (r *recipe) streamQuery(files []*footer, between string) (query string, at 
 	for i, column := range amounts {
 		sql, needs := column, []string{column}
 		switch {
+		case column == "":
+			continue
 		case column == "platform_discount_micros" && !slices.ContainsFunc(r.p.Metrics, func(m Metric) bool { return m.Field == "platform_discount" }):
 			continue
 		case column == "cost_micros" && len(r.p.UnitCosts) > 0:
@@ -346,7 +350,7 @@ func (c *stream) open(ctx context.Context, query string) (err error) {
 
 // fetch makes rows of the next chunk that has any; the rows before are gone, and so are their texts.
 func (c *stream) fetch() error {
-	for c.i, c.rows = 0, c.rows[:0]; len(c.rows) == 0; {
+	for c.i, c.rows, c.keys = 0, c.rows[:0], c.keys[:0]; len(c.rows) == 0; {
 		more, err := c.chunks.Next()
 		if err != nil || !more {
 			return err
@@ -364,13 +368,17 @@ func (c *stream) read() error {
 	r, x := c.r, c.chunks
 	c.users = x.Texts(userColumn)
 	users, ts, codes, isCode := c.users, vectors.Column[int64](x, tsColumn), vectors.Column[int32](x, codeColumn), x.Valid(codeColumn)
-	c.answers, c.columns = c.answers[:0], c.columns[:0]
+	c.answers, c.columns = c.answers[:0], slices.Grow(c.columns[:0], amountCount)
 	for k := range r.left {
 		c.answers = append(c.answers, vectors.Column[uint8](x, c.at[answerColumns+k]))
 	}
+	c.costs = nil
 	for i := range amounts {
 		if at := c.at[amountColumns+i]; at >= 0 {
 			c.columns = append(c.columns, amountColumn{i, vectors.Column[int64](x, at), x.Valid(at)})
+			if i == costAt {
+				c.costs = &c.columns[len(c.columns)-1]
+			}
 		}
 	}
 	if at := c.at[dayColumn]; at >= 0 {
@@ -398,10 +406,8 @@ func (c *stream) read() error {
 		for k, answers := range c.answers {
 			mask &= r.left[k][answers[i]]
 		}
-		for k := range c.columns {
-			if a := &c.columns[k]; a.at == costAt && a.valid.Has(i) {
-				mask |= r.costs
-			}
+		if c.costs != nil && c.costs.valid.Has(i) {
+			mask |= r.costs
 		}
 		met := int32(0)
 		if code > 0 && (code == r.viewed || code == r.sent) && c.texts != nil && c.isText.Has(i) {
@@ -428,7 +434,7 @@ func (c *stream) read() error {
 		}
 		c.rows = c.rows[:len(c.rows)+1]
 		to := &c.rows[len(c.rows)-1]
-		to.key = prefix(users[i].String(), c.skip)
+		c.keys = append(c.keys, prefix(users[i].String(), c.skip))
 		to.at, to.ts, to.mask, to.has, to.named, to.order, to.channel, to.from, to.exposure = int32(i), ts[i], mask, 0, false, "", noText, int32(c.place), met
 		for k := range c.columns {
 			a := &c.columns[k]
@@ -486,7 +492,7 @@ func (c *stream) user() string { return c.users[c.rows[c.i].at].String() }
 
 // isNext tells whether the next row is of a user, whose text matters where the key is not all of it.
 func (c *stream) isNext(key uint64, user []byte) bool {
-	return len(c.rows) > 0 && c.rows[c.i].key == key && (isWholeKey(key) || c.user() == string(user))
+	return len(c.rows) > 0 && c.keys[c.i] == key && (isWholeKey(key) || c.user() == string(user))
 }
 
 func (c *stream) close() {
@@ -514,7 +520,7 @@ const ended = math.MaxUint64
 // player is the stream i as it stands.
 func (t *tree) player(i uint64) player {
 	if c := t.streams[i]; len(c.rows) > 0 {
-		return player{c.rows[c.i].key, i}
+		return player{c.keys[c.i], i}
 	}
 	return player{ended, i}
 }

@@ -114,7 +114,7 @@ func (w *walker) walk(ctx context.Context, streams []*stream) error {
 
 // begin makes the user of a stream's next row the one at hand.
 func (w *walker) begin(c *stream) {
-	w.key, w.exposed, w.apartly = c.rows[c.i].key, false, false
+	w.key, w.exposed, w.apartly = c.keys[c.i], false, false
 	if w.user = w.user[:0]; !isWholeKey(w.key) {
 		w.user = append(w.user, c.user()...)
 	}
@@ -161,7 +161,7 @@ func (w *walker) take(c *stream) error {
 		if c.isNext(w.key, w.user) {
 			continue
 		}
-		if key := c.rows[c.i].key; key < w.key || key == w.key && c.user() < string(w.user) {
+		if key := c.keys[c.i]; key < w.key || key == w.key && c.user() < string(w.user) {
 			return errUnsorted
 		}
 		return nil
