@@ -162,12 +162,12 @@ type row struct {
 	named    bool  // it has an order id
 	exposure int32 // of the stream's exposures
 	amounts  [amountCount]int64
-	order    string // lies in the stream's chunk
-	hash     uint64 // of the order id
-	channel  int32  // of unitSums.segments, noText without one
-	from     int32  // the stream
-	at       int32  // of the chunk
-	_        [12]byte
+	order    string    // lies in the stream's chunk
+	id       shortText // of the order
+	channel  int32     // of unitSums.segments, noText without one
+	from     int32     // the stream
+	at       int32     // of the chunk
+	_        [4]byte
 }
 
 // exposure is what a row says of who met an experiment.
@@ -448,7 +448,7 @@ func (c *stream) read() error {
 		}
 		if mask&(r.order|r.refund) != 0 && c.orders != nil && c.isOrder.Has(i) {
 			to.named, to.order = true, c.orders[i].String()
-			to.hash = hashOf(to.order)
+			to.id = shorten(to.order)
 		}
 		if mask&r.channel != 0 {
 			to.channel = c.sums.segments.of(c.channels[i].String())
@@ -479,12 +479,23 @@ func prefix(s string, skip int) uint64 {
 // isWholeKey tells that a prefix is all of its text after the skip.
 func isWholeKey(key uint64) bool { return key&0xff < 8 }
 
-// hashOf tells most texts apart.
-func hashOf(s string) uint64 {
-	if len(s) < 8 {
-		return prefix(s, 0)
+// shortText is a text of up to fifteen bytes, or what tells most longer ones apart: the text itself may have left the processor's cache.
+type shortText struct{ a, b uint64 }
+
+func shorten(s string) shortText {
+	n := len(s)
+	if n > 15 {
+		return shortText{binary.LittleEndian.Uint64([]byte(s[:8])) ^ uint64(n), binary.LittleEndian.Uint64([]byte(s[n-8:])) | 0xff<<56}
 	}
-	return binary.LittleEndian.Uint64([]byte(s[:8])) ^ binary.LittleEndian.Uint64([]byte(s[len(s)-8:]))*0x9e3779b97f4a7c15 ^ uint64(len(s))
+	var b [16]byte
+	copy(b[:], s)
+	b[15] = byte(n)
+	return shortText{binary.LittleEndian.Uint64(b[:8]), binary.LittleEndian.Uint64(b[8:])}
+}
+
+// is tells whether two texts are the same.
+func (x shortText) is(text string, y shortText, other string) bool {
+	return x == y && (x.b>>56 != 0xff || text == other)
 }
 
 // user is the user of the next row.

@@ -76,7 +76,7 @@ type encounter struct {
 
 // refunded is the refunds of a unit that name one order, and the orders of that name.
 type refunded struct {
-	hash          uint64
+	id            shortText
 	order         string
 	refunds       int64
 	value, margin int64 // of the refunds
@@ -349,9 +349,9 @@ func (w *walker) margin(x *row) {
 
 // refund enters a refund that may be one of the window's orders.
 func (w *walker) refund(x *row) {
-	i := slices.IndexFunc(w.backs, func(b refunded) bool { return b.hash == x.hash && b.order == x.order })
+	i := slices.IndexFunc(w.backs, func(b refunded) bool { return b.id.is(b.order, x.id, x.order) })
 	if i < 0 {
-		i, w.backs = len(w.backs), append(w.backs, refunded{hash: x.hash, order: x.order})
+		i, w.backs = len(w.backs), append(w.backs, refunded{id: x.id, order: x.order})
 	}
 	b, value := &w.backs[i], int64(0)
 	if x.has&(1<<valueAt) != 0 {
@@ -382,7 +382,7 @@ func (w *walker) settleRefunds() bool {
 		}
 		for k := range w.backs {
 			b := &w.backs[k]
-			if b.hash != x.hash || b.order != x.order {
+			if !b.id.is(b.order, x.id, x.order) {
 				continue
 			}
 			b.bought = true
