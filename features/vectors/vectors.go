@@ -226,6 +226,14 @@ func (t *Text) String() string {
 	return unsafe.String(*(**byte)(unsafe.Pointer(&t.rest)), int(t.length))
 }
 
+// Same tells whether two texts are equal.
+func (t *Text) Same(o *Text) bool {
+	if t.length != o.length || t.head != o.head {
+		return false
+	}
+	return t.rest == o.rest || t.length > inPlace && t.String() == o.String()
+}
+
 // Type is a type of a column that is written.
 type Type = duckdb.Type
 

@@ -58,7 +58,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	connector, err := duckdb.NewConnector("", func(c driver.ExecerContext) error {
 		once.Do(func() {
 			// The peak resident size is the limit plus a quarter to two thirds, so the limit is seven tenths of the budget.
-			for _, s := range e.settings(e.spill, o.Memory*7/10, o.Threads) {
+			for _, s := range e.settings(e.spill, max(64<<20, o.Memory*7/10), o.Threads) {
 				if _, failed = c.ExecContext(context.Background(), s, nil); failed != nil {
 					return
 				}
@@ -92,13 +92,16 @@ func (e *Engine) settings(spill string, memory int64, threads int) []string {
 		"SET autoload_known_extensions=false",
 		"SET allow_community_extensions=false",
 		"SET temp_directory=" + quoteText(spill),
-		fmt.Sprintf("SET memory_limit='%dMiB'", max(64, memory>>20)),
+		fmt.Sprintf("SET memory_limit='%dMiB'", memory>>20),
 		fmt.Sprintf("SET threads=%d", threads),
 		"SET allowed_directories=[" + quoteText(e.dir+"/") + "]",
 		"SET enable_external_access=false",
 		"SET lock_configuration=true",
 	}
 }
+
+// streamMemory is the limit of streams.
+func (e *Engine) streamMemory() int64 { return max(64<<20, e.o.Memory/5) }
 
 // streams is a second DuckDB of the engine, started at its first use: its queries run on the goroutines that fetch their rows, each on a connection of its
 // own, and have a fifth of the budget.
@@ -109,7 +112,7 @@ func (e *Engine) streams() (*vectors.DB, error) {
 		return e.vectors, nil
 	}
 	var err error
-	settings := e.settings(filepath.Join(e.spill, "streams"), e.o.Memory/5, 1)
+	settings := e.settings(filepath.Join(e.spill, "streams"), e.streamMemory(), 1)
 	e.vectors, err = vectors.Open(append([]string{"SET enable_external_file_cache=false"}, settings...)...) // a stream reads a file once
 	return e.vectors, err
 }

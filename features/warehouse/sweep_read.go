@@ -1,6 +1,7 @@
 package warehouse
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -33,30 +34,26 @@ type cursor struct {
 // userKey orders users as they lie in the files.
 type userKey struct {
 	bucket int32
-	head   uint64 // the first bytes of id
-	id     string // over DuckDB's memory
+	head   [2]uint64 // the first bytes of id, as numbers that are ordered like them
+	id     string    // over DuckDB's memory
 }
 
 func keyOf(bucket int32, id string) userKey {
-	k := userKey{bucket: bucket, id: id}
-	if len(id) >= 8 {
-		k.head = binary.BigEndian.Uint64([]byte(id[:8]))
-	} else {
-		var b [8]byte
-		copy(b[:], id)
-		k.head = binary.BigEndian.Uint64(b[:])
-	}
-	return k
+	var b [16]byte
+	copy(b[:], id)
+	return userKey{bucket, [2]uint64{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}, id}
 }
 
 func (k *userKey) compare(o *userKey) int {
 	switch {
 	case k.bucket != o.bucket:
 		return int(k.bucket) - int(o.bucket)
-	case k.head < o.head:
-		return -1
-	case k.head > o.head:
-		return 1
+	case k.head[0] != o.head[0]:
+		return cmp.Compare(k.head[0], o.head[0])
+	case k.head[1] != o.head[1]:
+		return cmp.Compare(k.head[1], o.head[1])
+	case len(k.id) <= 16 && len(o.id) <= 16: // they differ by zeros at the end if at all
+		return len(k.id) - len(o.id)
 	}
 	return strings.Compare(k.id, o.id)
 }
@@ -109,8 +106,8 @@ func (c *cursor) point() { c.key = keyOf(c.bucket[c.at], c.ids[c.at].String()) }
 func (c *cursor) take(user *userKey, rows func(c *cursor, from, to int) error) error {
 	for {
 		from := c.at
-		for c.at < len(c.ids) && c.ids[c.at].String() == user.id {
-			c.at++
+		first := &c.ids[from]
+		for c.at++; c.at < len(c.ids) && c.ids[c.at].Same(first); c.at++ {
 		}
 		if err := rows(c, from, c.at); err != nil {
 			return err

@@ -23,10 +23,11 @@ func all(passes int) (list []int) {
 }
 
 // eachPass calls use for every pass of todo, which are ascending ranges of user buckets, with a runner and the query of its relation base: "" on a cluster,
-// whose statements compute it of the relations tiles and tile_values. Otherwise a sweep computes it, and use is called by several goroutines at once.
+// whose statements compute it of the relations tiles and tile_values, and where a sweep has no room. Otherwise a sweep computes it, and use is called by several goroutines at once.
 func (e *Engine) eachPass(ctx context.Context, src *tileSource, cuts []features.Day, passes int, todo []int, use func(ctx context.Context, r runner, pass int, base string) error) error {
 	s, ok := src.runner.(*session)
-	if !ok || e.joined {
+	workers := e.sweepers(src)
+	if !ok || e.joined || workers == 0 {
 		for _, pass := range todo {
 			if err := use(ctx, src, pass, ""); err != nil {
 				return err
@@ -38,7 +39,7 @@ func (e *Engine) eachPass(ctx context.Context, src *tileSource, cuts []features.
 	if err != nil {
 		return err
 	}
-	w := &sweeping{e: e, db: db, src: src, sweep: newSweep(e.p, e.o.Shop, cuts), passes: passes, todo: todo, use: use, pieces: make([][]string, passes), waits: make([]int, passes)}
+	w := &sweeping{e: e, db: db, workers: workers, src: src, sweep: newSweep(e.p, e.o.Shop, cuts), passes: passes, todo: todo, use: use, pieces: make([][]string, passes), waits: make([]int, passes)}
 	if len(src.links) > 0 {
 		w.except = map[string]bool{}
 		eachFold(src.links, e.o.Shop, cuts)(func(v ...driver.Value) error {
@@ -55,18 +56,33 @@ func (e *Engine) eachPass(ctx context.Context, src *tileSource, cuts []features.
 	return w.run(ctx, s)
 }
 
+// streamBytes is what a column of an open file takes: the values of a row group as they lie in the file, and some vectors of them. 24 months of the default
+// catalog took 75 KiB.
+const streamBytes = 100 << 10
+
+// sweepers is how many goroutines sweep: one a thread, or fewer where the files of all months, which every one of them has open, would take more than the
+// streams may; 0 where they do for one.
+func (e *Engine) sweepers(src *tileSource) int {
+	columns := len(e.p.tiles) + 4
+	if len(e.p.values) > 0 {
+		columns += 7
+	}
+	return min(e.o.Threads, int(e.streamMemory()/int64(max(1, len(src.tiles)*columns*streamBytes))))
+}
+
 // sweeping is a sweep over passes by several goroutines. Each has a range of user buckets, so that it reads every file once and from front to back; a pass on
 // the border of two ranges is a piece of each.
 type sweeping struct {
-	e      *Engine
-	db     *vectors.DB
-	src    *tileSource
-	sweep  *sweep
-	except map[string]bool       // ids that the sweep leaves out
-	folded func(pass int) string // and the query of base of their rows; nil without any
-	passes int
-	todo   []int
-	use    func(ctx context.Context, r runner, pass int, base string) error
+	e       *Engine
+	db      *vectors.DB
+	workers int
+	src     *tileSource
+	sweep   *sweep
+	except  map[string]bool       // ids that the sweep leaves out
+	folded  func(pass int) string // and the query of base of their rows; nil without any
+	passes  int
+	todo    []int
+	use     func(ctx context.Context, r runner, pass int, base string) error
 
 	mu     sync.Mutex
 	pieces [][]string // by pass: tables
@@ -75,9 +91,8 @@ type sweeping struct {
 
 // run sweeps, one goroutine a thread.
 func (w *sweeping) run(ctx context.Context, s *session) error {
-	workers := w.e.o.Threads
-	border := func(i int) int { return firstBucket(i, workers) }
-	for i := range workers {
+	border := func(i int) int { return firstBucket(i, w.workers) }
+	for i := range w.workers {
 		for _, pass := range w.todo {
 			if from, to := w.within(pass, border(i), border(i+1)); from < to {
 				w.waits[pass]++
@@ -86,9 +101,9 @@ func (w *sweeping) run(ctx context.Context, s *session) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	failed := make([]error, workers)
+	failed := make([]error, w.workers)
 	var running sync.WaitGroup
-	for i := range workers {
+	for i := range w.workers {
 		running.Go(func() {
 			runtime.LockOSThread() // the C library keeps freed memory by thread: one thread for all of it saves a fifth of the peak
 			own := s

@@ -253,9 +253,10 @@ func (s *session) copyTo(ctx context.Context, query, path string) (int64, error)
 	return s.copyAs(ctx, query, path, "FORMAT parquet, COMPRESSION zstd")
 }
 
-// copyGroups is copyTo in small row groups, of which a reader of a range of buckets opens few.
+// copyGroups is copyTo in small row groups, of which a reader of a range of buckets opens few, packed for fast reading: zstd makes tiles a quarter smaller and
+// their reading a third slower.
 func (s *session) copyGroups(ctx context.Context, query, path string) (int64, error) {
-	return s.copyAs(ctx, query, path, "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 16384")
+	return s.copyAs(ctx, query, path, "FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE 16384")
 }
 
 func (s *session) copyAs(ctx context.Context, query, path, options string) (int64, error) {
