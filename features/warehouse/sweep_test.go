@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"perennial/features"
 	"perennial/features/synth"
@@ -113,5 +114,29 @@ func TestSweepEqualsJoin(t *testing.T) {
 	}
 	if rows < 20**sweepSeeds {
 		t.Errorf("%d rows in all: the random shops are too empty to tell anything", rows)
+	}
+}
+
+// Sums that leave 64 bits on the way are exact, and those that end outside are an error, as in SQL.
+func TestSweepSumsAreExact(t *testing.T) {
+	const much = features.Micros(9e18)
+	order := func(user, on string, value features.Micros) features.Event {
+		at := shanghai.Midnight(day(on)).Add(9 * time.Hour)
+		return features.Event{EventID: user + on, UserID: user, Name: features.OrderCompleted, TS: at, SentAt: at, ReceivedAt: at, AvailableAt: at, BizDay: day(on), KnownDay: day(on), Value: features.AmountOf(value), Currency: "CNY"}
+	}
+	events := []features.Event{order("a", "2024-01-02", much), order("a", "2024-01-03", much), order("a", "2024-02-01", -much), order("a", "2024-03-01", 7), order("b", "2024-03-01", 8)}
+	for _, c := range []struct {
+		cut string
+		ok  bool
+	}{{"2024-01-03", true}, {"2024-01-20", false}, {"2024-02-02", true}, {"2024-03-05", true}} {
+		e, _, _, tiles := tiled(t, nil, events)
+		got, gotErr := e.FeaturesFromTiles(t.Context(), tiles, day(c.cut))
+		e.Join(true)
+		want, wantErr := e.FeaturesFromTiles(t.Context(), tiles, day(c.cut))
+		if (gotErr == nil) != c.ok || (wantErr == nil) != c.ok {
+			t.Errorf("at %s: swept %v, joined %v, want an error: %v", c.cut, gotErr, wantErr, !c.ok)
+		} else if c.ok && csvOf(t, e, got[0]) != csvOf(t, e, want[0]) {
+			t.Errorf("at %s: sums of large amounts differ:\n%s\n%s", c.cut, csvOf(t, e, got[0]), csvOf(t, e, want[0]))
+		}
 	}
 }
