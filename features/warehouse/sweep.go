@@ -14,7 +14,7 @@ import (
 // A sweep is the relation base of a compiled query, computed from tiles without a join: a user's days pass once, in order, and every cut reads its windows
 // off running totals of them. Its rows are those of query.relations, bit for bit.
 
-// absent is what stands for NULL in a tile column: amounts lie within ±9·10¹⁸ (features.MicrosOf) and times far below.
+// What stands for NULL in a tile column: amounts lie within ±9·10¹⁸ (features.MicrosOf) and times far below.
 const (
 	noLeast    = math.MaxInt64 // of the columns whose least value is wanted
 	noGreatest = math.MinInt64 // and of those whose greatest is

@@ -204,7 +204,7 @@ func (h cursors) close() {
 	}
 }
 
-// reader reads the tiles and values of a range of user buckets, user by user.
+// sweepReader reads the tiles and values of a range of user buckets, user by user.
 type sweepReader struct {
 	s      *sweep
 	p      *person

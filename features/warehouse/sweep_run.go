@@ -39,6 +39,15 @@ func (e *Engine) eachPass(ctx context.Context, src *tileSource, cuts []features.
 	if err != nil {
 		return err
 	}
+	for _, files := range [][]string{src.tiles, src.values} {
+		for i, file := range files {
+			path, done, err := e.inside(file)
+			if err != nil {
+				return err
+			}
+			s.ends, files[i] = append(s.ends, done), path
+		}
+	}
 	w := &sweeping{e: e, db: db, workers: workers, src: src, sweep: newSweep(e.p, e.o.Shop, cuts), passes: passes, todo: todo, use: use, pieces: make([][]string, passes), waits: make([]int, passes)}
 	if len(src.links) > 0 {
 		w.except = map[string]bool{}

@@ -140,3 +140,30 @@ func TestSweepSumsAreExact(t *testing.T) {
 		}
 	}
 }
+
+// Tiles are found by a relative path and outside the data directory.
+func TestSweepFindsTiles(t *testing.T) {
+	e, _, dir, tiles := tiled(t, nil, synth.History(shanghai, 5, 8))
+	cut := day("2024-12-01")
+	want, err := e.FeaturesFromTiles(t.Context(), tiles, cut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(want[0].Users) == 0 {
+		t.Fatal("nobody has features")
+	}
+	away := filepath.Join(t.TempDir(), "away")
+	if err := os.CopyFS(away, os.DirFS(tiles)); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	for _, path := range []string{"tiles", away} {
+		got, err := e.FeaturesFromTiles(t.Context(), path, cut)
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if csvOf(t, e, got[0]) != csvOf(t, e, want[0]) {
+			t.Errorf("%s gives other features", path)
+		}
+	}
+}
