@@ -28,7 +28,8 @@ type results struct {
 	lake   *lake.Lake
 	engine func(context.Context) (*warehouse.Engine, error)
 
-	apart bool // large measurements run in a process of their own
+	apart    bool     // large measurements run in a process of their own
+	progress progress // of large measurements; nil in a server, whose log is no place for it
 
 	mu   sync.Mutex
 	kept map[string]*experiments.Results
@@ -39,15 +40,18 @@ const largeRows = 1_000_000
 
 // compute answers a question that is not kept.
 func (r *results) compute(ctx context.Context, snap *lake.Snapshot, e *experiments.Experiment, looks []experiments.Look, asOf time.Time, q api.ResultsQuery) (*experiments.Results, error) {
-	rows := int64(0)
-	for _, g := range snap.Segments {
-		rows += g.Rows
-	}
-	if !r.apart || rows < largeRows {
+	if !r.apart || rowsOf(snap) < largeRows {
 		doc, _, err := r.judge(ctx, snap, e, looks, asOf, q.Segment, false)
 		return doc, err
 	}
 	return r.computeApart(ctx, e.Key, q)
+}
+
+func rowsOf(snap *lake.Snapshot) (rows int64) {
+	for _, g := range snap.Segments {
+		rows += g.Rows
+	}
+	return rows
 }
 
 // computeApart is compute in a process of its own.
@@ -283,7 +287,12 @@ func (r *results) judge(ctx context.Context, snap *lake.Snapshot, e *experiments
 	if err != nil {
 		return nil, nil, err
 	}
+	end := func() {}
+	if r.progress != nil && rowsOf(snap) >= largeRows {
+		plan.Progress, end = r.progress("rows")
+	}
 	measured, err := engine.Measure(ctx, snap, plan)
+	end()
 	if err != nil {
 		return nil, nil, asInvalid(err)
 	}

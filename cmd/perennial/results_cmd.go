@@ -66,7 +66,9 @@ func (a *App) withResults(ctx context.Context, f func(*results) error) error {
 		return err
 	}
 	defer engine.Close()
-	return f(newResults(a, store, l, func(context.Context) (*warehouse.Engine, error) { return engine, nil }))
+	r := newResults(a, store, l, func(context.Context) (*warehouse.Engine, error) { return engine, nil })
+	r.progress = a.progress
+	return f(r)
 }
 
 func init() {

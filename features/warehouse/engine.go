@@ -136,7 +136,8 @@ type session struct {
 	e             *Engine
 	sql           []string // the statements that were run, for the reader
 	shown         int      // how many of them a pass over a range shows
-	folded, plain string   // the rows of a snapshot whose ids are folded, "" where none are, and all others
+	folded, plain string   // the rows of a snapshot whose ids are folded, and all others; "" where none are
+	erased        bool     // the relation erased is there
 	views         []string // statements of the views over what other connections see too
 	ends          []func() // what is to be cleaned up after it
 }
@@ -231,7 +232,6 @@ func (s *session) bind(ctx context.Context, snap *lake.Snapshot, people *feature
 		where = " WHERE NOT EXISTS (SELECT 1 FROM erased x WHERE x.user_id = e.user_id AND e.received_at < x.erased_at)"
 	}
 	columns := "e.*"
-	s.plain = "SELECT e." + strings.Join(eventNames, ", e.") + " FROM " + from + where
 	if people != nil {
 		if err := s.load(ctx, "fold", foldDefs, eachAlias(people)); err != nil {
 			return err
@@ -250,6 +250,7 @@ func (s *session) tombstones(ctx context.Context, snap *lake.Snapshot) error {
 	if _, err := s.ExecContext(ctx, "CREATE TEMP TABLE erased (user_id VARCHAR, erased_at TIMESTAMP)"); err != nil {
 		return err
 	}
+	s.erased = true
 	return s.append(ctx, "temp", "erased", eachTombstone(snap))
 }
 

@@ -146,6 +146,9 @@ func (e *Engine) eachRange(ctx context.Context, s *measuring, ranges [][2]string
 			if err := d.forget(ctx, i); err != nil {
 				return err
 			}
+			if s.p.Progress != nil {
+				s.p.Progress(i+1, len(ranges))
+			}
 		}
 	}
 	s.p.from, s.p.to = "", ""

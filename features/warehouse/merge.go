@@ -65,6 +65,9 @@ func (e *Engine) merge(ctx context.Context, s *measuring, snap *lake.Snapshot) (
 	}
 	files = slices.DeleteFunc(files, func(f *footer) bool { return f.rows == 0 || r.first < 0 && f.before("ts", r.begin()) })
 	m := &merger{e: e, s: s, r: r, files: files}
+	for _, f := range files {
+		m.all += int(f.rows)
+	}
 	sums, apart, err := m.run(ctx, snap)
 	if errors.Is(err, errUnsorted) || errors.Is(err, errOdd) || errors.Is(err, errHuge) || errors.Is(err, errKept) {
 		return false, nil
@@ -78,8 +81,8 @@ func (e *Engine) merge(ctx context.Context, s *measuring, snap *lake.Snapshot) (
 		}
 	}
 	s.m.SQL = append(s.m.SQL, fmt.Sprintf("-- The statements are the definition. The %d rows of this snapshot are too many for one pass of them: a merge of the sorted segments computed the same sums user by user. "+
-		"The statements ran for the %d users that it leaves to them.", rows, len(apart)))
-	return true, e.measureApart(ctx, s, db, apart, r)
+		"The statements ran for the %d ids that it leaves to them.", rows, len(apart)))
+	return true, e.measureApart(ctx, s, db, apart, m)
 }
 
 // merger is one merge.
@@ -89,13 +92,28 @@ type merger struct {
 	r     *recipe
 	files []*footer
 	held  atomic.Int64 // values kept for order statistics
+
+	telling   sync.Mutex
+	rows, all int // that were read, of all
 }
 
-// run computes all units but those apart, whom it returns.
+// tell reports rows that were read, a few hundred times in all.
+func (m *merger) tell(rows int) {
+	m.telling.Lock()
+	defer m.telling.Unlock()
+	step := m.all/256 + 1
+	before := m.rows / step
+	if m.rows += rows; m.r.p.Progress != nil && m.rows/step > before {
+		m.r.p.Progress(min(m.rows, m.all), m.all)
+	}
+}
+
+// run computes all units but those apart, whose ids it returns.
 func (m *merger) run(ctx context.Context, snap *lake.Snapshot) (sums []*unitSums, apart []string, err error) {
-	known, roots := m.apart(snap)
+	known := m.apart(snap)
+	apart = slices.Clone(known)
 	if len(m.files) == 0 {
-		return nil, roots, nil
+		return nil, apart, nil
 	}
 	threads := m.e.o.Threads
 	streams, ranges := m.split(threads)
@@ -147,27 +165,25 @@ func (m *merger) run(ctx context.Context, snap *lake.Snapshot) (sums []*unitSums
 				}
 			}
 			lock.Lock()
-			roots = append(roots, w.apart...)
+			apart = append(apart, w.apart...)
 			lock.Unlock()
 		}()
 	}
 	all.Wait()
-	return sums, roots, err
+	return sums, apart, err
 }
 
-// apart are the users whom the merge passes over, sorted: all ids of persons who have several, and users of whom something was erased. roots are those of them
-// under whose ids the statements find their rows.
-func (m *merger) apart(snap *lake.Snapshot) (known, roots []string) {
+// apart are the ids that the merge passes over, sorted: all ids of persons who have several, and users of whom something was erased.
+func (m *merger) apart(snap *lake.Snapshot) (ids []string) {
 	people := features.NewPeople(snap.Links, m.r.p.AsOf.Add(time.Microsecond))
 	for _, alias := range people.Aliases() {
-		known, roots = append(known, alias), append(roots, people.Root(alias))
+		ids = append(ids, alias, people.Root(alias))
 	}
 	for user := range snap.Tombstones {
-		roots = append(roots, user)
+		ids = append(ids, user)
 	}
-	known = append(known, roots...)
-	slices.Sort(known)
-	return slices.Compact(known), roots
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 // split makes the streams of a range and the ranges of user ids so that the streams of as many ranges as there are threads fit their memory: a stream holds a
@@ -265,6 +281,7 @@ func (m *merger) pass(ctx context.Context, db *vectors.DB, w *walker, bundles []
 			w.failed = errKept
 		}
 		kept = w.sums.kept
+		m.tell(rows)
 	}
 	between := func(column string) string { return (&MetricPlan{from: users[0], to: users[1]}).between(column) }
 	from, _ := slices.BinarySearch(known, users[0])
@@ -340,8 +357,8 @@ func (m *merger) prefix(users [2]string) string {
 }
 
 // measureApart lets the statements measure the users whom a merge left to them, and adds their sums.
-func (e *Engine) measureApart(ctx context.Context, s *measuring, db *session, users []string, r *recipe) error {
-	if err := db.narrow(ctx, users, r); err != nil {
+func (e *Engine) measureApart(ctx context.Context, s *measuring, db *session, ids []string, m *merger) error {
+	if err := db.narrow(ctx, ids, m.files, m.r); err != nil {
 		return err
 	}
 	ranges, err := e.rangesApart(ctx, db)
@@ -351,16 +368,15 @@ func (e *Engine) measureApart(ctx context.Context, s *measuring, db *session, us
 	return e.eachRange(ctx, s, ranges, s.exposed, e.unitOutcomes(s), s.totals, s.sums, s.soundness, s.dimensions, s.interactions, s.holdValues)
 }
 
-// narrow makes events a table of the rows of some users, with the rows of all their ids.
-func (s *session) narrow(ctx context.Context, users []string, r *recipe) error {
+// narrow makes events a table of the rows of some ids, folded, of the columns that an experiment's statements ask for. Segments are read once: they have no index.
+func (s *session) narrow(ctx context.Context, ids []string, files []*footer, r *recipe) error {
 	statements := []string{"DROP VIEW events"}
-	if len(users) == 0 {
+	if len(ids) == 0 || len(files) == 0 {
 		statements = append(statements, "CREATE TEMP TABLE events ("+eventColumns+")")
 	} else {
 		if err := s.load(ctx, "apart", "user_id VARCHAR", func(row func(...driver.Value) error) error {
-			slices.Sort(users)
-			for _, user := range slices.Compact(users) {
-				if err := row(user); err != nil {
+			for _, id := range ids {
+				if err := row(id); err != nil {
 					return err
 				}
 			}
@@ -368,13 +384,24 @@ func (s *session) narrow(ctx context.Context, users []string, r *recipe) error {
 		}); err != nil {
 			return err
 		}
-		when := " WHERE ts <= " + timeLiteral(r.p.AsOf)
-		if r.first < 0 {
-			when += " AND ts >= " + timeLiteral(r.begin())
+		paths := make([]string, len(files))
+		for i, f := range files {
+			paths[i] = f.path
 		}
-		rows := "SELECT * FROM (" + s.plain + ")" + when + " AND user_id IN (SELECT user_id FROM apart)"
+		where := "e.ts <= " + timeLiteral(r.p.AsOf)
+		if r.first < 0 {
+			where += " AND e.ts >= " + timeLiteral(r.begin())
+		}
+		if s.erased {
+			where += " AND NOT EXISTS (SELECT 1 FROM erased x WHERE x.user_id = e.user_id AND e.received_at < x.erased_at)"
+		}
+		names := []string{"event_id", "user_id", "event", "ts", "available_at", "biz_day"}
+		for _, c := range nullable {
+			names = append(names, c[0])
+		}
+		rows := "SELECT e." + strings.Join(names, ", e.") + " FROM " + readParquet(paths) + " e SEMI JOIN apart a ON a.user_id = e.user_id WHERE " + where
 		if s.folded != "" {
-			rows += " UNION ALL SELECT * FROM (" + s.folded + ")" + when
+			rows = "SELECT " + foldedColumns("e", names) + " FROM (" + rows + ") e LEFT JOIN fold f ON f.alias = e.user_id"
 		}
 		statements = append(statements, "CREATE TEMP TABLE events AS "+rows)
 	}

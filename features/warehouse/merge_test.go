@@ -23,7 +23,11 @@ var mergeSeeds = flag.Uint64("merge-seeds", 14, "random shops and plans of TestM
 // oddShop is a trial with what is rare in it: several exposures, orders and channels of one time in different segments, refunds that name no order, several
 // or other users' orders, amounts that are NULL, zero, negative and enormous, other experiments, ids of every length.
 func oddShop(r *rand.Rand, seed uint64, asOf time.Time) []features.Event {
-	all := synth.Trial(shop, seed, 30+r.IntN(150), asOf)
+	users := 30 + r.IntN(150)
+	if seed == 0 {
+		users = 2600 // several chunks a segment, and caps that are not the ends
+	}
+	all := synth.Trial(shop, seed, users, asOf)
 	name := []func(string) string{
 		func(s string) string { return s },
 		func(s string) string { return "a-prefix-of-all-users-" + s },
@@ -34,6 +38,13 @@ func oddShop(r *rand.Rand, seed uint64, asOf time.Time) []features.Event {
 		all[i].UserID = name(all[i].UserID)
 	}
 	pick := func() *features.Event { return &all[r.IntN(len(all))] }
+	of := func(name string) *features.Event {
+		for {
+			if e := pick(); e.Name == name {
+				return e
+			}
+		}
+	}
 	put := func(e features.Event) {
 		e.EventID = fmt.Sprintf("%c%06d", "cfz"[r.IntN(3)], len(all))
 		e.BizDay, e.KnownDay, e.IDDay = shop.DayOf(e.TS), shop.DayOf(e.AvailableAt), shop.DayOf(e.TS)
@@ -58,26 +69,40 @@ func oddShop(r *rand.Rand, seed uint64, asOf time.Time) []features.Event {
 	for range len(all) / 4 {
 		e := *pick()
 		e.TS = jitter(e.TS)
-		switch r.IntN(9) {
-		case 0: // another exposure
+		switch r.IntN(11) {
+		case 0, 8: // another exposure, often at the time of one or a whole number of days before the end
+			if e = *of(features.ExperimentViewed); r.IntN(3) == 0 {
+				e.TS = asOf.Add(-time.Duration(r.IntN(16)) * 24 * time.Hour)
+			}
 			raw := map[string]any{"experiment": []string{"promo", "promo", "second", "third"}[r.IntN(4)], "variant": []any{"a", "b", "x", nil}[r.IntN(4)], "allocation_revision": []any{1, 2, 3, 9, "7", nil}[r.IntN(6)]}
 			if r.IntN(2) == 0 {
 				raw["score_version"] = []any{"v1", "v2", "none", nil}[r.IntN(4)]
 			}
-			e.Name = features.ExperimentViewed
+			e.OrderID, e.Value = "", features.Amount{}
 			e.Properties, _ = json.Marshal(raw)
 			if r.IntN(4) == 0 {
 				e.Cost = amount()
 			}
 		case 1:
-			e.Name, e.OrderID, e.Value, e.Margin = features.OrderRefunded, pick().OrderID, amount(), amount()
-		case 2:
+			if r.IntN(2) == 0 {
+				e = *of(features.OrderCompleted)
+				e.TS = jitter(e.TS)
+			}
+			e.Name, e.Value, e.Margin = features.OrderRefunded, amount(), amount()
+			if r.IntN(4) == 0 {
+				e.OrderID = pick().OrderID
+			}
+		case 2, 9:
+			if r.IntN(2) == 0 { // of the same order id
+				e = *of(features.OrderCompleted)
+			}
 			e.Name, e.Value, e.Margin, e.Discount, e.Cost, e.PlatformDiscount, e.Commission = features.OrderCompleted, amount(), amount(), amount(), amount(), amount(), amount()
 			if r.IntN(2) == 0 {
 				e.CouponID = []string{"ca", "cb", "cx", ""}[r.IntN(4)]
 			}
 		case 3:
 			e.Channel = []string{"app", "web", "shop", ""}[r.IntN(4)]
+			e.TS = e.TS.AddDate(0, 0, -[]int{0, 0, 366, 340}[r.IntN(4)])
 		case 4:
 			e.Name, e.Cost = features.MessageSent, amount()
 			e.Properties = []byte(`{"experiment":"promo"}`)
@@ -91,7 +116,7 @@ func oddShop(r *rand.Rand, seed uint64, asOf time.Time) []features.Event {
 		put(e)
 	}
 	if r.IntN(8) == 0 {
-		pick().Value = features.AmountOf(features.Micros([]int64{1 << 48, -1 << 50, 1 << 60, math.MaxInt64}[r.IntN(4)]))
+		of(features.OrderCompleted).Value = features.AmountOf(features.Micros([]int64{1 << 48, -1 << 50, 1 << 60, math.MaxInt64}[r.IntN(4)]))
 	}
 	if r.IntN(8) == 0 { // more rows than the merge takes of one user
 		e := *pick()
@@ -210,7 +235,6 @@ func TestMergeEqualsStatements(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { e.Close() })
 			return e
 		}
 		statements, merge := engine(), engine()
@@ -240,6 +264,8 @@ func TestMergeEqualsStatements(t *testing.T) {
 				t.Fatalf("seed %d: %+v\nmerged\n%s\nby statements\n%s", seed, plan, a, b)
 			}
 		}
+		statements.Close()
+		merge.Close()
 	}
 	t.Logf("%d measured, %d of them merged, %d refused, %d matured units", measured, merged, failed, matured)
 	if merged+failed < measured || matured == 0 {

@@ -72,6 +72,8 @@ type MetricPlan struct {
 	// Strata names the vector of assignment probabilities of every allocation revision (statistics.md §6.7): revisions with one vector
 	// share a text. nil is one stratum, ""; a revision that the map lacks is a stratum of its own.
 	Strata map[int64]string
+	// Progress is told how far the measuring of a large snapshot is: rows of all rows by a merge, ranges of users by the statements. nil asks for nothing.
+	Progress func(done, all int)
 
 	from, to string // the range of user ids that one pass measures; "" is open
 }
