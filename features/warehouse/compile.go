@@ -157,7 +157,7 @@ type query struct {
 	where string // further condition on the rows, such as a range of user buckets
 	bare  bool   // without the order, for a statement around it
 	fold  bool   // the relation fold is there: ids are folded as they were known at each cut
-	alone bool   // with fold: only the rows of the ids in it
+	alone bool   // with fold: only the rows of the ids in it, which are in relations of their own
 	late  bool   // with one cut: what happened before it counts whenever it became known
 	base  string // a query whose rows are those of the relation base, where they were computed otherwise
 }
@@ -214,6 +214,9 @@ func (q *query) relations() string {
 	day := q.d.dayOf("biz_day")
 	if q.tiles {
 		source, values = "tiles", "tile_values"
+	}
+	if q.alone {
+		source, values = linkedTiles, linkedValues
 	}
 	rows := func(relation string) string {
 		w := fmt.Sprintf(from, relation) + fmt.Sprintf(bound, "biz_day", "known_day") + " AND user_id <> ''"

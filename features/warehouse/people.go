@@ -139,23 +139,19 @@ func foldedColumns(relation string, names []string) string {
 func (q *query) folded(relation, join, cut string) string {
 	names := eventNames
 	switch relation {
-	case "tiles":
+	case "tiles", linkedTiles:
 		names = []string{"user_bucket", "user_id", "biz_day", "known_day", "parts"}
 		for _, t := range q.p.tiles {
 			names = append(names, t.name)
 		}
-	case "tile_values":
+	case "tile_values", linkedValues:
 		names = []string{"user_bucket", "user_id", "biz_day", "known_day", "slot", "value", "n"}
 	}
 	columns := foldedColumns("r", names)
 	if join != "" {
 		columns += ", cut.cut_date, cut.cut_day, cut.cut_us"
 	}
-	only := ""
-	if q.alone {
-		only = " WHERE r.user_id IN (SELECT alias FROM fold)"
-	}
-	return fmt.Sprintf("(SELECT %s FROM %s r%s LEFT JOIN fold f ON f.alias = r.user_id AND %s%s) folded", columns, relation, join, foldAt("f", cut), only)
+	return fmt.Sprintf("(SELECT %s FROM %s r%s LEFT JOIN fold f ON f.alias = r.user_id AND %s) folded", columns, relation, join, foldAt("f", cut))
 }
 
 // people is reader with the ids folded by the links known before an instant; the zero time takes all.

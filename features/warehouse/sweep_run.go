@@ -5,6 +5,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -56,6 +58,9 @@ func (e *Engine) eachPass(ctx context.Context, src *tileSource, cuts []features.
 			return nil
 		})
 		if len(src.tiles) > 0 {
+			if err := e.linked(ctx, s); err != nil {
+				return err
+			}
 			w.folded = func(pass int) string {
 				q := &query{p: e.p, d: DuckDB, shop: e.o.Shop, cuts: cuts, tiles: true, where: bucketRange(pass, passes), fold: true, alone: true}
 				return "WITH " + q.relations() + " SELECT * FROM base"
@@ -63,6 +68,28 @@ func (e *Engine) eachPass(ctx context.Context, src *tileSource, cuts []features.
 		}
 	}
 	return w.run(ctx, s)
+}
+
+// linkedTiles and linkedValues are the tiles and values of the ids of fold. Every pass asks for its share of them, which lies under any bucket.
+const linkedTiles, linkedValues = "linked_tiles", "linked_values"
+
+// linked makes the two relations: files that go with the session.
+func (e *Engine) linked(ctx context.Context, s *session) error {
+	dir, err := os.MkdirTemp(filepath.Join(e.dir, "tmp"), "linked-")
+	if err != nil {
+		return err
+	}
+	s.ends = append(s.ends, func() { os.RemoveAll(dir) })
+	for _, r := range [][2]string{{"tiles", linkedTiles}, {"tile_values", linkedValues}} {
+		path := filepath.Join(dir, r[1]+".parquet")
+		if _, err := s.copyTo(ctx, "SELECT * FROM "+r[0]+" WHERE user_id IN (SELECT alias FROM fold)", path); err != nil {
+			return err
+		}
+		if err := s.attach(ctx, r[1], path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // streamBytes is what a column of an open file takes: the values of a row group as they lie in the file, and some vectors of them. 24 months of the default
