@@ -34,8 +34,12 @@ func oddShop(r *rand.Rand, seed uint64, asOf time.Time) []features.Event {
 		func(s string) string { return strings.Repeat(s[1:], 1+int(s[len(s)-1]-'0')%4) },
 		func(s string) string { return "用户" + s[2:] + "\x00"[:int(s[1]-'0')%2] },
 	}[r.IntN(4)]
+	long := []string{"", "an-order-of-a-long-name-"}[r.IntN(2)]
 	for i := range all {
 		all[i].UserID = name(all[i].UserID)
+		if all[i].OrderID != "" {
+			all[i].OrderID = long + all[i].OrderID + long
+		}
 	}
 	pick := func() *features.Event { return &all[r.IntN(len(all))] }
 	of := func(name string) *features.Event {
