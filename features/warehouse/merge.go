@@ -29,7 +29,7 @@ var errHuge = errors.New("a sum leaves 128 bits")
 // errKept says that the values for order statistics leave the memory, which the statements spill.
 var errKept = errors.New("the values do not fit the memory")
 
-// mergeMemory is the parts of Options.Memory for the streams and for kept values.
+// The parts of Options.Memory for the streams and for kept values.
 const (
 	streamShare = 0.6
 	valueShare  = 0.25
@@ -269,7 +269,6 @@ func (m *merger) walker() *walker {
 // pass merges the streams over one range of users.
 func (m *merger) pass(ctx context.Context, db *vectors.DB, w *walker, bundles [][]*footer, users [2]string, frozen string, known []string) error {
 	var open []*stream
-	conn := func() (*vectors.Conn, error) { return db.Conn() }
 	defer func() {
 		for _, c := range open {
 			c.close()
@@ -287,7 +286,7 @@ func (m *merger) pass(ctx context.Context, db *vectors.DB, w *walker, bundles []
 	from, _ := slices.BinarySearch(known, users[0])
 	w.known = known[from:]
 	w.prefix = []byte(m.prefix(users))
-	reader, err := conn()
+	reader, err := db.Conn()
 	if err != nil {
 		return err
 	}
@@ -295,7 +294,7 @@ func (m *merger) pass(ctx context.Context, db *vectors.DB, w *walker, bundles []
 	says := &properties{conn: reader, ctx: ctx, known: map[string]exposure{}}
 	live := make([]*stream, 0, len(bundles))
 	for _, files := range bundles {
-		c, err := conn()
+		c, err := db.Conn()
 		if err != nil {
 			return err
 		}
@@ -311,7 +310,7 @@ func (m *merger) pass(ctx context.Context, db *vectors.DB, w *walker, bundles []
 		}
 	}
 	if w.frozen = nil; frozen != "" {
-		c, err := conn()
+		c, err := db.Conn()
 		if err != nil {
 			return err
 		}
@@ -329,7 +328,7 @@ func (m *merger) pass(ctx context.Context, db *vectors.DB, w *walker, bundles []
 	if len(live) == 0 {
 		return nil
 	}
-	return w.walk(ctx, live)
+	return w.walk(live)
 }
 
 // prefix is what all user ids of a range begin with alike.

@@ -142,7 +142,7 @@ type properties struct {
 	odd   int
 }
 
-// of is what the properties of an exposure or a contact say of the experiment, but for the day.
+// exposure is what the properties of an exposure or a contact say, but for its day and time.
 func (u *unitSums) exposure(p *properties, text string) (exposure, error) {
 	if e, ok := p.known[text]; ok {
 		return e, nil

@@ -138,7 +138,7 @@ func (s *session) footers(ctx context.Context, segments []lake.Segment) ([]*foot
 	return list, err
 }
 
-// ErrUnsorted says that rows did not come in the order of their users.
+// errUnsorted says that rows did not come in the order of their users.
 var errUnsorted = errors.New("rows are not in the order of their users")
 
 // The columns of a stream.

@@ -1,7 +1,6 @@
 package warehouse
 
 import (
-	"context"
 	"encoding/binary"
 	"math/bits"
 	"slices"
@@ -86,7 +85,7 @@ type refunded struct {
 }
 
 // walk merges streams and computes unit after unit.
-func (w *walker) walk(ctx context.Context, streams []*stream) error {
+func (w *walker) walk(streams []*stream) error {
 	t := newTree(streams)
 	for {
 		c := t.top()
