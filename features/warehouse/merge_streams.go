@@ -197,6 +197,7 @@ type stream struct {
 	day        int32 // of all rows, where dayColumn is absent
 	skip       int   // bytes that all user ids of the pass begin with
 
+	next      int      // the row of the chunk that is made a row next
 	i         int      // the next row
 	keys      []uint64 // of the rows' users: matches ask for nothing else of a row
 	rows      []row
@@ -204,6 +205,9 @@ type stream struct {
 
 	// The columns of the chunk.
 	users    []vectors.Text
+	ts       []int64
+	codes    []int32
+	isCode   vectors.Validity
 	answers  [][]uint8
 	columns  []amountColumn
 	costs    *amountColumn // of columns
@@ -348,26 +352,36 @@ func (c *stream) open(ctx context.Context, query string) (err error) {
 	return c.fetch()
 }
 
-// fetch makes rows of the next chunk that has any; the rows before are gone, and so are their texts.
+// portion is how many rows of a chunk are made rows at a time: those of all streams stay in the processor's cache until they are taken.
+const portion = 128
+
+// fetch makes rows of the next portion that has any; the rows before are gone, and so are their texts.
 func (c *stream) fetch() error {
 	for c.i, c.rows, c.keys = 0, c.rows[:0], c.keys[:0]; len(c.rows) == 0; {
-		more, err := c.chunks.Next()
-		if err != nil || !more {
+		if c.next == c.chunks.N {
+			more, err := c.chunks.Next()
+			if err != nil || !more {
+				return err
+			}
+			c.next = 0
+			if err := c.look(); err != nil {
+				return err
+			}
+		}
+		from := c.next
+		c.next = min(from+portion, c.chunks.N)
+		if err := c.read(from, c.next); err != nil {
 			return err
 		}
-		if err := c.read(); err != nil {
-			return err
-		}
-		c.done(c.chunks.N)
+		c.done(c.next - from)
 	}
 	return nil
 }
 
-// read makes rows of the chunk, as far as a unit may ask for them.
-func (c *stream) read() error {
+// look takes the columns of a chunk.
+func (c *stream) look() error {
 	r, x := c.r, c.chunks
-	c.users = x.Texts(userColumn)
-	users, ts, codes, isCode := c.users, vectors.Column[int64](x, tsColumn), vectors.Column[int32](x, codeColumn), x.Valid(codeColumn)
+	c.users, c.ts, c.codes, c.isCode = x.Texts(userColumn), vectors.Column[int64](x, tsColumn), vectors.Column[int32](x, codeColumn), x.Valid(codeColumn)
 	c.answers, c.columns = c.answers[:0], slices.Grow(c.columns[:0], amountCount)
 	for k := range r.left {
 		c.answers = append(c.answers, vectors.Column[uint8](x, c.at[answerColumns+k]))
@@ -393,14 +407,25 @@ func (c *stream) read() error {
 	if at := c.at[channelColumn]; at >= 0 {
 		c.channels = x.Texts(at)
 	}
-	if len(c.rows) == 0 && cap(c.rows) < x.N {
-		c.rows = make([]row, 0, max(x.N, vectors.Capacity))
+	for _, i := range []int{0, x.N - 1} {
+		if s := c.users[i].String(); len(s) < c.skip || s[:c.skip] != c.users[0].String()[:c.skip] {
+			return errUnsorted
+		}
+	}
+	return nil
+}
+
+// read makes rows of a part of the chunk, as far as a unit may ask for them.
+func (c *stream) read(from, to int) error {
+	r, users, ts := c.r, c.users, c.ts
+	if c.rows == nil {
+		c.rows = make([]row, 0, portion)
 	}
 	c.exposures = c.exposures[:0]
-	for i := range x.N {
+	for i := from; i < to; i++ {
 		code := int32(0)
-		if isCode.Has(i) {
-			code = codes[i]
+		if c.isCode.Has(i) {
+			code = c.codes[i]
 		}
 		mask := r.bits[code]
 		for k, answers := range c.answers {
@@ -433,30 +458,25 @@ func (c *stream) read() error {
 			continue
 		}
 		c.rows = c.rows[:len(c.rows)+1]
-		to := &c.rows[len(c.rows)-1]
+		x := &c.rows[len(c.rows)-1]
 		c.keys = append(c.keys, prefix(users[i].String(), c.skip))
-		to.at, to.ts, to.mask, to.has, to.named, to.order, to.channel, to.from, to.exposure = int32(i), ts[i], mask, 0, false, "", noText, int32(c.place), met
+		x.at, x.ts, x.mask, x.has, x.named, x.order, x.channel, x.from, x.exposure = int32(i), ts[i], mask, 0, false, "", noText, int32(c.place), met
 		for k := range c.columns {
 			a := &c.columns[k]
 			if v := a.values[i]; a.valid.Has(i) {
-				to.has |= 1 << a.at
-				to.amounts[a.at] = v
+				x.has |= 1 << a.at
+				x.amounts[a.at] = v
 				if uint64(v+apartAmount) > 2*apartAmount {
-					to.has |= isApart
+					x.has |= isApart
 				}
 			}
 		}
 		if mask&(r.order|r.refund) != 0 && c.orders != nil && c.isOrder.Has(i) {
-			to.named, to.order = true, c.orders[i].String()
-			to.id = shorten(to.order)
+			x.named, x.order = true, c.orders[i].String()
+			x.id = shorten(x.order)
 		}
 		if mask&r.channel != 0 {
-			to.channel = c.sums.segments.of(c.channels[i].String())
-		}
-	}
-	for _, i := range []int{0, x.N - 1} {
-		if s := users[i].String(); len(s) < c.skip || s[:c.skip] != users[0].String()[:c.skip] {
-			return errUnsorted
+			x.channel = c.sums.segments.of(c.channels[i].String())
 		}
 	}
 	return nil
