@@ -49,7 +49,7 @@ func (c featuresBuildCmd) Run(ctx context.Context, a *App) error {
 	if err := l.Seal(ctx); err != nil {
 		return fmt.Errorf("features: seal: %w", err)
 	}
-	e, err := a.openEngine(ctx, 0)
+	e, err := a.openBatch(ctx)
 	if err != nil {
 		return err
 	}

@@ -80,7 +80,7 @@ func (c nightlyCmd) Run(ctx context.Context, a *App) error {
 		return err
 	}
 	defer release()
-	if b.e, err = a.openEngine(ctx, 0); err != nil {
+	if b.e, err = a.openBatch(ctx); err != nil {
 		return err
 	}
 	n := &night{scoring: scoring{bench: b, asOf: asOf}, cmd: c, horizon: horizon, report: nightReport{AsOf: asOf.String()}}

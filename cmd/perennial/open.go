@@ -15,6 +15,7 @@ import (
 	"perennial/experiments/sqlstore"
 	"perennial/features"
 	"perennial/features/lake"
+	"perennial/features/vectors"
 	"perennial/features/warehouse"
 )
 
@@ -49,6 +50,13 @@ func (a *App) openEngine(ctx context.Context, threads int) (*warehouse.Engine, e
 		o.Trino = &warehouse.TrinoOptions{URL: c.TrinoURL, Catalog: c.TrinoCatalog, Schema: c.TrinoSchema, Location: c.TrinoLocation}
 	}
 	return warehouse.Open(ctx, o)
+}
+
+// openBatch is openEngine for a command that has the process to itself.
+func (a *App) openBatch(ctx context.Context) (*warehouse.Engine, error) {
+	const threads = 2
+	vectors.MakeRoom(threads)
+	return a.openEngine(ctx, threads)
 }
 
 // catalog compiles the default catalog together with the shop's own catalog.yaml in the data directory, if there is one.

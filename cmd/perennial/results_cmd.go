@@ -61,7 +61,7 @@ func (a *App) withResults(ctx context.Context, f func(*results) error) error {
 		return err
 	}
 	defer l.Close()
-	engine, err := a.openEngine(ctx, 0)
+	engine, err := a.openBatch(ctx)
 	if err != nil {
 		return err
 	}

@@ -198,7 +198,7 @@ func openBench(ctx context.Context, a *App) (*bench, error) {
 		return nil, err
 	}
 	if err = b.l.Seal(ctx); err == nil {
-		if b.e, err = a.openEngine(ctx, 0); err == nil {
+		if b.e, err = a.openBatch(ctx); err == nil {
 			b.snap, err = b.l.Snapshot(ctx)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"perennial/features"
 	"perennial/features/lake"
 	"perennial/features/synth"
+	"perennial/features/vectors"
 	"perennial/features/warehouse"
 )
 
@@ -23,6 +24,7 @@ var benchColumns = strings.Fields(`orders_7d orders_30d orders_90d orders_180d o
 // measured runs one piece of work and reports its seconds, its seconds of CPU and the largest resident size of the process while it ran.
 func measured(b *testing.B, work func() error) {
 	b.Helper()
+	vectors.MakeRoom(2) // as the program does
 	debug.FreeOSMemory()
 	os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // the high-water mark begins anew
 	var before, after syscall.Rusage

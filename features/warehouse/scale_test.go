@@ -16,6 +16,7 @@ import (
 
 	"perennial/features"
 	"perennial/features/lake"
+	"perennial/features/vectors"
 	"perennial/features/warehouse"
 )
 
@@ -107,6 +108,7 @@ func peak(t testing.TB) float64 {
 
 // BenchmarkMeasure answers an experiment of -units exposures and five outcome events each (`make bench-results`: 10 million and 50 million).
 func BenchmarkMeasure(b *testing.B) {
+	vectors.MakeRoom(2) // as the program does
 	dir := b.TempDir()
 	if kept := os.Getenv("BENCH_RESULTS_DIR"); kept != "" {
 		dir = kept
