@@ -191,7 +191,7 @@ bench-features: build/pandas/.installed ## features from raw events and from til
 	go test -c -o build/warehouse.test ./features/warehouse
 	cd features/warehouse && for b in History RawByHand RawCompiled TilesFirst TilesNight TilesScore TilesScore45 Training; do \
 	  $(CURDIR)/build/warehouse.test -test.run '^$$' -test.bench "^Benchmark$$b\$$" -test.benchtime 1x -test.timeout 3h -events $(EVENTS) -history $(CURDIR)/build/history-$(EVENTS) | grep -E '^Benchmark|FAIL'; done
-	build/pandas/bin/python features/warehouse/testdata/bench_pandas.py build/history-$(EVENTS)
+	for as in "" --tuned; do build/pandas/bin/python features/warehouse/testdata/bench_pandas.py build/history-$(EVENTS) $$as; done
 
 build/pandas/.installed:
 	@rm -rf build/pandas && mkdir -p build
