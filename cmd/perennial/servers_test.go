@@ -12,32 +12,14 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
-	"perennial/experiments/sqlstore/postgrestest"
 	"perennial/features/lake"
 )
 
 // A killed server holds the night, which says since when it is not heard and what can be done; retiring it seals what its journal holds. A journal that is gone is let go only
 // when that is accepted, a server that is heard never, and one that comes back takes part again.
 func TestRetireServer(t *testing.T) {
-	db, err := postgrestest.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	if err := db.Create("shared"); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
+	db, dir, one, two := sharedLake(t)
 	data := filepath.Join(dir, "data")
-	if err := os.Mkdir(data, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	server := func(name string) *process {
-		config := filepath.Join(dir, name+".yaml")
-		write(t, config, "database: "+db.Address("shared")+"\nserver: "+name+"\n")
-		return &process{t: t, args: []string{"--data", data, "--config", config}}
-	}
-	one, two := server("one"), server("two")
 	client := one.key("client")
 	one.start()
 	two.start()

@@ -227,9 +227,10 @@ func TestTwoServersShareOnePostgreSQL(t *testing.T) {
 	soon(t, "the change of server two on server one", 20*time.Second, func() bool { v, _ := one.assigned(client, "u"); return v == "" })
 }
 
-// Two servers share a data directory and a PostgreSQL: 16 writers at both, resends at the other one, seals beside them, kill -9 of one. Nothing acknowledged is lost and nothing
-// doubled; the night waits for every journal and names the server whose journal is not sealed; first answers and links are one.
-func TestTwoServersShareOneLake(t *testing.T) {
+// sharedLake starts a PostgreSQL and returns its database `shared`, a folder, and two servers that share the folder's data and the database; they are not
+// started.
+func sharedLake(t *testing.T) (db *postgrestest.Server, dir string, one, two *process) {
+	t.Helper()
 	db, err := postgrestest.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -238,13 +239,19 @@ func TestTwoServersShareOneLake(t *testing.T) {
 	if err := db.Create("shared"); err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	dir = t.TempDir()
 	server := func(name string) *process {
 		config := filepath.Join(dir, name+".yaml")
 		write(t, config, "database: "+db.Address("shared")+"\nserver: "+name+"\n")
 		return &process{t: t, args: []string{"--data", filepath.Join(dir, "data"), "--config", config}}
 	}
-	one, two := server("one"), server("two")
+	return db, dir, server("one"), server("two")
+}
+
+// Two servers share a data directory and a PostgreSQL: 16 writers at both, resends at the other one, seals beside them, kill -9 of one. Nothing acknowledged is lost and nothing
+// doubled; the night waits for every journal and names the server whose journal is not sealed; first answers and links are one.
+func TestTwoServersShareOneLake(t *testing.T) {
+	_, _, one, two := sharedLake(t)
 	marketer, client := one.key("marketer"), one.key("client")
 	one.start()
 	two.start()

@@ -75,6 +75,9 @@ func (e *Engine) merge(ctx context.Context, s *measuring, snap *lake.Snapshot) (
 	if err != nil {
 		return false, err
 	}
+	if s.p.Progress != nil { // rows that DuckDB left out were not told
+		s.p.Progress(m.all, m.all)
+	}
 	for _, u := range sums {
 		if err := u.addTo(s); err != nil {
 			return false, err

@@ -3,140 +3,15 @@ package warehouse
 import (
 	"cmp"
 	"context"
-	"database/sql/driver"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
-	"math/bits"
 	"slices"
 	"strings"
-	"time"
 
-	"perennial/features"
-	"perennial/features/lake"
 	"perennial/features/vectors"
 )
-
-// footer is what the Parquet footer of a segment says.
-type footer struct {
-	path    string
-	rows    int64
-	columns map[string]*columnFooter
-	groups  []rowGroup
-}
-
-type columnFooter struct {
-	nulls    int64 // −1: not known
-	min, max string
-	bounded  bool  // min and max are known
-	bytes    int64 // of the largest row group, as it is read
-	total    int64 // of all
-}
-
-// rowGroup is a row group by its least and its last user.
-type rowGroup struct {
-	least, last string
-	rows        int64
-}
-
-// allNull tells that a column has nothing but NULLs.
-func (f *footer) allNull(column string) bool {
-	c := f.columns[column]
-	return c != nil && c.nulls == f.rows
-}
-
-// upTo tells that no timestamp of a column is after an instant, nor NULL.
-func (f *footer) upTo(column string, t time.Time) bool {
-	c := f.columns[column]
-	if c == nil || c.nulls != 0 || !c.bounded {
-		return false
-	}
-	last, err := time.Parse("2006-01-02 15:04:05.999999", c.max)
-	return err == nil && !last.After(t)
-}
-
-// before tells that all timestamps of a column are before an instant.
-func (f *footer) before(column string, t time.Time) bool {
-	c := f.columns[column]
-	if c == nil || !c.bounded {
-		return false
-	}
-	last, err := time.Parse("2006-01-02 15:04:05.999999", c.max)
-	return err == nil && last.Before(t)
-}
-
-// onlyDay is the day that all rows have, if they have one.
-func (f *footer) onlyDay() (features.Day, bool) {
-	c := f.columns["biz_day"]
-	if c == nil || c.nulls != 0 || !c.bounded || c.min != c.max {
-		return 0, false
-	}
-	d, err := features.ParseDay(c.min)
-	return d, err == nil
-}
-
-// footerColumns are the columns whose footers are asked for.
-var footerColumns = func() []string {
-	list := []string{"user_id", "event", "ts", "available_at", "biz_day"}
-	for _, c := range nullable {
-		list = append(list, c[0])
-	}
-	return list
-}()
-
-// footers reads the footers of segments.
-func (s *session) footers(ctx context.Context, segments []lake.Segment) ([]*footer, error) {
-	at, paths := map[string]*footer{}, make([]string, len(segments))
-	list := make([]*footer, len(segments))
-	for i, g := range segments {
-		paths[i] = g.Path
-		list[i] = &footer{path: g.Path, columns: map[string]*columnFooter{}}
-		at[g.Path] = list[i]
-	}
-	mark := len(s.sql)
-	err := s.each(ctx, `SELECT file_name, path_in_schema, row_group_num_rows, stats_min_value, stats_max_value, stats_null_count, total_uncompressed_size
- FROM parquet_metadata([`+texts(paths)+`]) WHERE path_in_schema IN (`+texts(footerColumns)+`) ORDER BY file_name, row_group_id`, func(v []driver.Value) error {
-		f := at[v[0].(string)]
-		if f == nil {
-			return fmt.Errorf("a footer of %s, which was not asked for", v[0])
-		}
-		name, rows := v[1].(string), v[2].(int64)
-		low, known := v[3].(string)
-		high, bounded := v[4].(string)
-		known = known && bounded
-		nulls, counted := v[5].(int64)
-		c := f.columns[name]
-		if c == nil {
-			c = &columnFooter{bounded: true}
-			f.columns[name] = c
-		}
-		if bytes, ok := v[6].(int64); ok {
-			c.bytes = max(c.bytes, bytes)
-			c.total += bytes
-		}
-		switch {
-		case !counted || c.nulls < 0:
-			c.nulls = -1
-		default:
-			c.nulls += nulls
-		}
-		if empty := counted && nulls == rows; !empty {
-			c.bounded = c.bounded && known
-			if c.min == "" && c.max == "" {
-				c.min, c.max = low, high
-			}
-			c.min, c.max = min(c.min, low), max(c.max, high)
-		}
-		if name == "user_id" {
-			f.rows += rows
-			f.groups = append(f.groups, rowGroup{low, high, rows})
-		}
-		return nil
-	})
-	s.sql = s.sql[:mark]
-	return list, err
-}
 
 // errUnsorted says that rows did not come in the order of their users.
 var errUnsorted = errors.New("rows are not in the order of their users")
@@ -323,14 +198,6 @@ func (r *recipe) streamQuery(files []*footer, between string) (query string, at 
 		query += " ORDER BY user_id, ts, event_id"
 	}
 	return query, at, day
-}
-
-// small tells that the properties of all events, which a dictionary holds, take less to hand over than those of exposures and contacts to pick.
-func small(files []*footer) bool {
-	return !slices.ContainsFunc(files, func(f *footer) bool {
-		c := f.columns["properties"]
-		return c == nil || c.total > 4*f.rows
-	})
 }
 
 // nullable are the columns that conditions may ask for and that a segment may lack, with their types.
@@ -531,77 +398,6 @@ func (c *stream) close() {
 		c.chunks.Close()
 	}
 	c.conn.Close()
-}
-
-// tree is a tournament of streams by the user of their next row: nodes[i] is who lost at the node i, nodes[0] won.
-type tree struct {
-	streams []*stream
-	nodes   []player
-}
-
-// player is a stream by the key of its next row.
-type player struct {
-	key    uint64 // ended when it has none
-	stream uint64
-}
-
-// ended is above the key of every row.
-const ended = math.MaxUint64
-
-// player is the stream i as it stands.
-func (t *tree) player(i uint64) player {
-	if c := t.streams[i]; len(c.rows) > 0 {
-		return player{c.keys[c.i], i}
-	}
-	return player{ended, i}
-}
-
-// play returns the winner and the loser of two. Which of two streams of one user comes first is all the same.
-func (t *tree) play(a, b player) (winner, loser player) {
-	if a.key < b.key || a.key == b.key && (isWholeKey(a.key) || a.key == ended || t.streams[a.stream].user() <= t.streams[b.stream].user()) {
-		return a, b
-	}
-	return b, a
-}
-
-// newTree starts the tournament.
-func newTree(streams []*stream) *tree {
-	n := len(streams)
-	t := &tree{streams: streams, nodes: make([]player, max(1, n))}
-	winners := make([]player, 2*n)
-	for i := range streams {
-		winners[n+i] = t.player(uint64(i))
-	}
-	for i := n - 1; i > 0; i-- {
-		winners[i], t.nodes[i] = t.play(winners[2*i], winners[2*i+1])
-	}
-	t.nodes[0] = winners[1]
-	return t
-}
-
-// top is the stream whose next row comes first, nil when all have ended.
-func (t *tree) top() *stream {
-	if t.nodes[0].key == ended {
-		return nil
-	}
-	return t.streams[t.nodes[0].stream]
-}
-
-// moved replays the matches of the top after it moved. Who wins is a coin to the processor, so it is computed and not branched on.
-func (t *tree) moved() {
-	winner := t.player(t.nodes[0].stream)
-	for i := (winner.stream + uint64(len(t.streams))) / 2; i > 0; i /= 2 {
-		node := &t.nodes[i]
-		if node.key == winner.key && !isWholeKey(node.key) {
-			winner, *node = t.play(winner, *node)
-			continue
-		}
-		_, lost := bits.Sub64(node.key, winner.key, 0)
-		key, stream := (node.key^winner.key)&-lost, (node.stream^winner.stream)&-lost
-		node.key, winner.key = node.key^key, winner.key^key
-		node.stream, winner.stream = node.stream^stream, winner.stream^stream
-	}
-	t.nodes[0] = winner
 }
 
 // bundle makes of files as few as most bundles by joining the smallest ones; a bundle of several is sorted again.

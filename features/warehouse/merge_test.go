@@ -1,7 +1,9 @@
 package warehouse_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"math"
@@ -311,4 +313,33 @@ func document(t *testing.T, m *warehouse.Measured) string {
 		t.Fatal(err)
 	}
 	return string(raw)
+}
+
+// A merge says how far it is, and ends when its caller gives up in the middle.
+func TestMergeGivesUp(t *testing.T) {
+	asOf := time.Date(2026, 5, 20, 13, 0, 0, 0, time.UTC)
+	e, snap := world(t, shop, synth.Trial(shop, 3, 400, asOf))
+	snap.Segments[0].Day, snap.Segments[0].Rows = shop.DayOf(asOf), 1000
+	e.MergeAlways(0, 1)
+	plan := warehouse.MetricPlan{Experiment: "promo", Start: asOf.AddDate(0, 0, -40), AsOf: asOf, HorizonDays: 7, Variants: []string{"a", "b"}, Metrics: []warehouse.Metric{{Key: "orders", Kind: "mean"}}}
+	last, all, told := 0, 0, 0
+	plan.Progress = func(done, of int) {
+		if done < last || done > of || all != 0 && of != all {
+			t.Errorf("%d of %d rows after %d of %d", done, of, last, all)
+		}
+		last, all, told = done, of, told+1
+	}
+	m, err := e.Measure(t.Context(), snap, plan)
+	if err != nil || m.Exposed == 0 || told < 2 || last != all {
+		t.Fatalf("%v; told %d times, last %d of %d", err, told, last, all)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	plan.Progress = func(int, int) { cancel() }
+	if _, err := e.Measure(ctx, snap, plan); !errors.Is(err, context.Canceled) {
+		t.Errorf("a merge that was given up: %v", err)
+	}
+	plan.Progress = nil
+	if again, err := e.Measure(t.Context(), snap, plan); err != nil || again.Exposed != m.Exposed {
+		t.Errorf("after one that was given up: %v", err)
+	}
 }
